@@ -1,0 +1,1 @@
+"""The three services (intake, router, notifier) and the `desk` command that runs them."""

@@ -1,0 +1,1 @@
+"""Notifier: keeps the customer informed on the channel they came by."""

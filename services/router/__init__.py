@@ -1,0 +1,1 @@
+"""Router: decides what a complaint is, how pressing, and which department must answer it."""

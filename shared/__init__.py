@@ -1,0 +1,1 @@
+"""What all three services speak: the schema, the ledger, the queues, the policy. Imports nothing from services."""
