@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 
-class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Base of everything that crosses a process boundary."""
 
 
@@ -286,8 +286,8 @@ class Notice(Schema):
     source: str
     account: str
     recipient: str
-    locale: Locale = Locale.ZH_CN
     created_at: datetime
+    locale: Locale = Locale.ZH_CN
     detail: dict[str, Any] = {}
     subject: str = ""
     thread: Thread | None = None
