@@ -85,7 +85,7 @@ class State(StrEnum):
     JOINED = "joined"
 
 
-class Identity(Schema):
+class Identity(Schema, frozen=True):
     """One way to know or reach a customer, already normalised.
 
     kind: email (lower case), phone (E.164), or the source's own word (wechat, telegram, ...), where value is `account:user_id`.
@@ -97,7 +97,7 @@ class Identity(Schema):
     verified: bool = False
 
 
-class Customer(Schema):
+class Customer(Schema, frozen=True):
     """Who complains, as far as this submission tells."""
 
     name: str = ""
@@ -105,7 +105,7 @@ class Customer(Schema):
     tier: str = ""
 
 
-class Attachment(Schema):
+class Attachment(Schema, frozen=True):
     """Evidence. The bytes lie in the blob store under `sha256`, or still with the platform under `remote_id` (then sha256 is empty)."""
 
     filename: str
@@ -116,7 +116,7 @@ class Attachment(Schema):
     remote_id: str = ""
 
 
-class Thread(Schema):
+class Thread(Schema, frozen=True):
     """What ties a mail to earlier mail: bare Message-IDs without angle brackets, and every address it was sent to."""
 
     message_id: str = ""
@@ -125,7 +125,7 @@ class Thread(Schema):
     recipients: tuple[str, ...] = ()
 
 
-class Bounce(Schema):
+class Bounce(Schema, frozen=True):
     """A report that mail of ours did not arrive. original_id: Message-ID of the mail it speaks of, where told."""
 
     recipients: tuple[str, ...] = ()
@@ -133,7 +133,7 @@ class Bounce(Schema):
     original_id: str = ""
 
 
-class Call(Schema):
+class Call(Schema, frozen=True):
     """Facts of a telephone call. Durations in seconds; `rang` is the wait until it was answered."""
 
     call_id: str = ""
@@ -144,7 +144,7 @@ class Call(Schema):
     recording: str = ""
 
 
-class Submission(Schema):
+class Submission(Schema, frozen=True):
     """One thing that came in, parsed, whatever channel brought it.
 
     source: `channel` or `channel/sort` (social/wechat). account: which of our own mailboxes, apps or lines took it.
@@ -182,7 +182,7 @@ class Submission(Schema):
     extra: dict[str, str] = {}
 
 
-class Reason(Schema):
+class Reason(Schema, frozen=True):
     """Why something was decided: which rule or layer, in words a manager reads, and the customer's words that set it off."""
 
     rule: str
@@ -190,7 +190,7 @@ class Reason(Schema):
     words: tuple[str, ...] = ()
 
 
-class Deadline(Schema):
+class Deadline(Schema, frozen=True):
     """When something is due, and how that instant was reached. clock: first_response, customer_reply, department_answer, ..."""
 
     clock: str
@@ -200,7 +200,7 @@ class Deadline(Schema):
     breached_at: datetime | None = None
 
 
-class Decision(Schema):
+class Decision(Schema, frozen=True):
     """What the router made of a complaint. confidence 0..1; review: below the threshold, a person looks at it first."""
 
     category: Category
@@ -220,7 +220,7 @@ class Decision(Schema):
     policy_hash: str = ""
 
 
-class Complaint(Schema):
+class Complaint(Schema, frozen=True):
     """A customer's trouble, from the first word to the end. `reference` is its id, readable over the telephone."""
 
     reference: str
@@ -248,7 +248,7 @@ class Complaint(Schema):
     closed_at: datetime | None = None
 
 
-class Event(Schema):
+class Event(Schema, frozen=True):
     """One line of a complaint's history, in the past tense. `seq` counts from 1 within the complaint; it is the complaint's version."""
 
     reference: str
@@ -272,7 +272,7 @@ class NoticeKind(StrEnum):
     SURVEY = "survey"
 
 
-class Notice(Schema):
+class Notice(Schema, frozen=True):
     """Something to tell the customer, once. `key` is unique for ever: the same key never goes out twice.
 
     detail: what the wording needs (next deadline, what is asked for, the department's words); plain JSON values.

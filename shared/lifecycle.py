@@ -37,7 +37,9 @@ def after(state: State, event: str) -> State:
     rule = TRANSITIONS.get(event)
     if rule is None or state not in rule[0]:
         possible = sorted(name for name, (states, _) in TRANSITIONS.items() if state in states and name != "received")
-        raise IllegalTransition(f"'{event}' is not possible while the complaint is {state.value}. Possible now: {', '.join(possible) or 'nothing'}.")
+        raise IllegalTransition(
+            f"'{event}' is not possible while the complaint is {state.value}. Possible now: {', '.join(possible) or 'nothing'}."
+        )
     if event == "followed_up" and state is State.AWAITING_CUSTOMER:
         return State.INVESTIGATING
     return rule[1] or state

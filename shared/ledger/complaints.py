@@ -1,0 +1,292 @@
+"""Complaints, their history, and the threads and open matters by which a later submission finds them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, and_, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.complaint import Category, Channel, Complaint, Decision, Event, Priority, State
+from shared.errors import RuleViolation, UnknownReference
+from shared.ledger.tables import complaints, events, matters, submissions, threads
+
+FIELDS = tuple(c.name for c in complaints.columns if not c.name.startswith("work"))
+_columns = [complaints.c[name] for name in FIELDS]
+_decision = msgspec.json.Decoder(Decision)
+_json = msgspec.json.Encoder()
+
+
+def to_text(value: Any) -> str:
+    """JSON for a text column."""
+    return _json.encode(value).decode()
+
+
+def to_row(complaint: Complaint) -> dict[str, Any]:
+    """All columns of a new complaint, with no work for a department yet."""
+    row: dict[str, Any] = {name: getattr(complaint, name) for name in FIELDS}
+    row["decision"] = to_text(complaint.decision) if complaint.decision else None
+    row.update(work="", work_reason="", work_by=None, work_at=None)
+    return row
+
+
+def from_row(row: Row[Any]) -> Complaint:
+    values = dict(zip(FIELDS, row, strict=False))
+    values["state"] = State(values["state"])
+    values["channel"] = Channel(values["channel"])
+    values["category"] = Category(values["category"]) if values["category"] else None
+    values["priority"] = Priority(values["priority"]) if values["priority"] else None
+    values["decision"] = _decision.decode(values["decision"]) if values["decision"] else None
+    return Complaint(**values)
+
+
+async def insert_new(tx: AsyncConnection, new: Sequence[Complaint]) -> None:
+    """Raises IntegrityError when a reference is taken: draw again."""
+    if new:
+        await tx.execute(insert(complaints), [to_row(c) for c in new])
+
+
+async def get(tx: AsyncConnection, reference: str) -> Complaint:
+    """Raises UnknownReference."""
+    found = await get_many(tx, [reference])
+    if not found:
+        raise UnknownReference(f"There is no complaint {reference}. Check the reference; it looks like C261121-7K3QXP.")
+    return found[reference]
+
+
+async def get_many(tx: AsyncConnection, references: Iterable[str]) -> dict[str, Complaint]:
+    """The complaints that exist among the references."""
+    wanted = list(references)
+    if not wanted:
+        return {}
+    rows = await tx.execute(select(*_columns).where(complaints.c.reference.in_(wanted)))
+    return {row[0]: from_row(row) for row in rows}
+
+
+async def save(tx: AsyncConnection, changed: Sequence[Complaint], *, work: dict[str, dict[str, Any]] | None = None) -> None:
+    """Write back complaints whose version was raised by one (lifecycle moves), with their department work where it changes.
+
+    work: reference -> the work columns to set. Raises RuleViolation when somebody else changed one of them meanwhile.
+    """
+    for c in changed:
+        values: dict[str, Any] = {
+            "state": c.state,
+            "updated_at": c.updated_at,
+            "version": c.version,
+            "language": c.language,
+            "order_number": c.order_number,
+            "category": c.category,
+            "priority": c.priority,
+            "department": c.department,
+            "confidence": c.confidence,
+            "review": c.review,
+            "decision": to_text(c.decision) if c.decision else None,
+            "linked_to": c.linked_to,
+            "joined_to": c.joined_to,
+            "resolution": c.resolution,
+            "closed_at": c.closed_at,
+            **((work or {}).get(c.reference, {})),
+        }
+        done = await tx.execute(
+            update(complaints).where(complaints.c.reference == c.reference, complaints.c.version == c.version - 1).values(**values)
+        )
+        if done.rowcount != 1:
+            raise RuleViolation(f"Complaint {c.reference} was changed by somebody else meanwhile. Read it again and repeat.")
+
+
+_decide = (
+    update(complaints)
+    .where(complaints.c.reference == bindparam("b_reference"), complaints.c.version == bindparam("b_version"))
+    .values(
+        {
+            name: bindparam(f"v_{name}")
+            for name in (
+                "state", "updated_at", "version", "language", "order_number", "category", "priority", "department",
+                "confidence", "review", "decision", "work", "work_by", "work_at",
+            )
+        }
+    )
+)  # fmt: skip
+
+
+async def save_decided(tx: AsyncConnection, decided: Sequence[tuple[Complaint, datetime | None]]) -> None:
+    """Write the router's decisions for a batch in one statement and open the department's work; the datetime is when it is due.
+
+    The caller holds complaints it read in this same transaction; a row changed meanwhile is left alone and decided again.
+    """
+    if not decided:
+        return
+    await tx.execute(
+        _decide,
+        [
+            {
+                "b_reference": c.reference,
+                "b_version": c.version - 1,
+                "v_state": c.state,
+                "v_updated_at": c.updated_at,
+                "v_version": c.version,
+                "v_language": c.language,
+                "v_order_number": c.order_number,
+                "v_category": c.category,
+                "v_priority": c.priority,
+                "v_department": c.department,
+                "v_confidence": c.confidence,
+                "v_review": c.review,
+                "v_decision": to_text(c.decision),
+                "v_work": "open",
+                "v_work_by": due_by,
+                "v_work_at": c.updated_at,
+            }
+            for c, due_by in decided
+        ],
+    )
+
+
+async def add_events(tx: AsyncConnection, new: Sequence[Event]) -> None:
+    """Append to histories. Raises IntegrityError when a complaint's next line was written by somebody else meanwhile."""
+    if new:
+        await tx.execute(
+            insert(events),
+            [
+                {"reference": e.reference, "seq": e.seq, "at": e.at, "kind": e.kind, "actor": e.actor, "detail": to_text(e.detail)}
+                for e in new
+            ],
+        )
+
+
+async def history(tx: AsyncConnection, reference: str) -> list[Event]:
+    """Every line, oldest first."""
+    rows = await tx.execute(
+        select(events.c.reference, events.c.seq, events.c.at, events.c.kind, events.c.actor, events.c.detail)
+        .where(events.c.reference == reference)
+        .order_by(events.c.seq)
+    )
+    return [
+        Event(reference=r.reference, seq=r.seq, at=r.at, kind=r.kind, actor=r.actor, detail=msgspec.json.decode(r.detail)) for r in rows
+    ]
+
+
+async def undecided(tx: AsyncConnection, *, before: datetime, limit: int) -> list[str]:
+    """References still waiting for the router, oldest first."""
+    rows = await tx.execute(
+        select(complaints.c.reference)
+        .where(complaints.c.state == State.RECEIVED, complaints.c.received_at < before)
+        .order_by(complaints.c.received_at)
+        .limit(limit)
+    )
+    return [r.reference for r in rows]
+
+
+_work = [complaints.c[name] for name in ("reference", "department", "priority", "work_by", "work", "work_reason")]
+
+
+class Work(msgspec.Struct, frozen=True):
+    """A complaint that lies before a department: what its queue must hold."""
+
+    reference: str
+    department: str
+    priority: Priority
+    due_by: datetime
+    state: str
+    reason: str = ""
+
+
+async def open_work(tx: AsyncConnection, *, after: str = "", limit: int = 1000) -> list[Work]:
+    """Pages through all open work by reference, for rebuilding the queues; `after` is the last reference seen."""
+    rows = await tx.execute(
+        select(
+            complaints.c.reference,
+            complaints.c.department,
+            complaints.c.priority,
+            complaints.c.work_by,
+            complaints.c.work,
+            complaints.c.work_reason,
+        )
+        .where(complaints.c.work == "open", complaints.c.reference > after)
+        .order_by(complaints.c.reference)
+        .limit(limit)
+    )
+    return [Work(r.reference, r.department, Priority(r.priority), r.work_by, r.work, r.work_reason) for r in rows]
+
+
+async def work_of(tx: AsyncConnection, references: Sequence[str]) -> dict[str, Work]:
+    """The department work of these complaints, where there is any."""
+    rows = await tx.execute(
+        select(
+            complaints.c.reference,
+            complaints.c.department,
+            complaints.c.priority,
+            complaints.c.work_by,
+            complaints.c.work,
+            complaints.c.work_reason,
+        ).where(complaints.c.reference.in_(references), complaints.c.work != "")
+    )
+    return {r.reference: Work(r.reference, r.department, Priority(r.priority), r.work_by, r.work, r.work_reason) for r in rows}
+
+
+async def by_thread(tx: AsyncConnection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """(kind, value) -> reference, for thread keys that are known."""
+    if not keys:
+        return {}
+    found = await tx.execute(
+        select(threads.c.kind, threads.c.value, threads.c.reference).where(tuple_(threads.c.kind, threads.c.value).in_(keys))
+    )
+    return {(r.kind, r.value): r.reference for r in found}
+
+
+async def add_threads(tx: AsyncConnection, new: Sequence[tuple[str, str, str]]) -> None:
+    """(kind, value, reference). Raises IntegrityError when one is taken."""
+    if new:
+        await tx.execute(insert(threads), [{"kind": k, "value": v, "reference": r} for k, v, r in new])
+
+
+async def move_threads(tx: AsyncConnection, moved: Sequence[tuple[str, str, str]]) -> None:
+    """Point known thread keys at a newer complaint: (kind, value, reference)."""
+    for kind, value, reference in moved:
+        await tx.execute(update(threads).where(threads.c.kind == kind, threads.c.value == value).values(reference=reference))
+
+
+async def open_matters(tx: AsyncConnection, keys: Sequence[tuple[str, str]], now: datetime) -> dict[tuple[str, str], str]:
+    """(customer_id, order_number) -> reference of the complaint about it that is still inside the policy's window."""
+    if not keys:
+        return {}
+    found = await tx.execute(
+        select(matters.c.customer_id, matters.c.order_number, matters.c.reference).where(
+            and_(tuple_(matters.c.customer_id, matters.c.order_number).in_(keys), matters.c.until > now)
+        )
+    )
+    return {(r.customer_id, r.order_number): r.reference for r in found}
+
+
+async def add_matters(tx: AsyncConnection, new: Sequence[tuple[str, str, str, datetime]], now: datetime) -> None:
+    """(customer_id, order_number, reference, until); an expired matter gives way. Raises IntegrityError when one is open."""
+    if not new:
+        return
+    keys = [(customer, order) for customer, order, _, _ in new]
+    await tx.execute(delete(matters).where(tuple_(matters.c.customer_id, matters.c.order_number).in_(keys), matters.c.until <= now))
+    await tx.execute(insert(matters), [{"customer_id": c, "order_number": o, "reference": r, "until": u} for c, o, r, u in new])
+
+
+async def end_matters(tx: AsyncConnection, reference: str) -> None:
+    """A closed complaint takes no more follow-ups by order number."""
+    await tx.execute(delete(matters).where(matters.c.reference == reference))
+
+
+async def bodies(tx: AsyncConnection, references: Sequence[str]) -> dict[str, list[str]]:
+    """The Submissions (JSON) that told each complaint, oldest first, without machines' mail."""
+    rows = await tx.execute(
+        select(submissions.c.reference, submissions.c.body)
+        .where(submissions.c.reference.in_(references), submissions.c.role != "automatic")
+        .order_by(submissions.c.received_at)
+    )
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row.reference, []).append(row.body)
+    return found
+
+
+async def count(tx: AsyncConnection) -> int:
+    return (await tx.execute(select(func.count()).select_from(complaints))).scalar_one()

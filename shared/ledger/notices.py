@@ -1,0 +1,169 @@
+"""Notices to customers: one row a notice key, for ever. The row's state is what makes a notice go out at most once.
+
+pending -> sending (claimed by one notifier until next_at) -> sent | pending again (a retry, not before next_at) | dead | uncertain
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import and_, bindparam, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.complaint import Notice
+from shared.ledger.complaints import to_text
+from shared.ledger.tables import notices
+
+_notice = msgspec.json.Decoder(Notice)
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A notice this notifier may send now. crashed: an earlier attempt was cut off and may or may not have reached the customer."""
+
+    notice: Notice
+    attempts: int
+    crashed: bool
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """How one attempt ended. state: sent, pending (again at next_at), dead or uncertain."""
+
+    key: str
+    state: str
+    at: datetime
+    next_at: datetime | None = None
+    external_id: str = ""
+    reason: str = ""
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """A notice as people look at it."""
+
+    notice: Notice
+    state: str
+    attempts: int
+    sent_at: datetime | None
+    external_id: str
+    reason: str
+
+
+async def add(tx: AsyncConnection, new: Sequence[Notice]) -> None:
+    """Raises IntegrityError when a key exists: that notice was already decided upon."""
+    if new:
+        await tx.execute(
+            insert(notices),
+            [
+                {
+                    "key": n.key,
+                    "reference": n.reference,
+                    "kind": n.kind,
+                    "state": "pending",
+                    "source": n.source,
+                    "recipient": n.recipient,
+                    "body": to_text(n),
+                    "created_at": n.created_at,
+                    "attempts": 0,
+                    "next_at": n.created_at,
+                    "sent_at": None,
+                    "external_id": "",
+                    "reason": "",
+                }
+                for n in new
+            ],
+        )
+
+
+async def claim(tx: AsyncConnection, keys: Sequence[str], now: datetime, until: datetime) -> list[Claimed]:
+    """Take the notices among `keys` that are due and in nobody's hands, until `until`. Two notifiers never both get one."""
+    due = and_(notices.c.key.in_(keys), notices.c.state.in_(("pending", "sending")), notices.c.next_at <= now)
+    lock = select(notices.c.key, notices.c.body, notices.c.attempts, notices.c.state).where(due).with_for_update(skip_locked=True)
+    rows = (await tx.execute(lock)).all()
+    if rows:
+        taken = [r.key for r in rows]
+        await tx.execute(
+            update(notices).where(notices.c.key.in_(taken)).values(state="sending", attempts=notices.c.attempts + 1, next_at=until)
+        )
+    return [Claimed(_notice.decode(r.body), r.attempts + 1, r.state == "sending") for r in rows]
+
+
+_settle = (
+    update(notices)
+    .where(notices.c.key == bindparam("b_key"), notices.c.state == "sending")
+    .values(
+        state=bindparam("v_state"),
+        next_at=func.coalesce(bindparam("v_next_at", type_=notices.c.next_at.type), notices.c.next_at),
+        sent_at=bindparam("v_sent_at", type_=notices.c.sent_at.type),
+        external_id=bindparam("v_external_id"),
+        reason=bindparam("v_reason"),
+    )
+)
+
+
+async def settle(tx: AsyncConnection, outcomes: Sequence[Settled]) -> None:
+    """Write down how attempts ended."""
+    if outcomes:
+        await tx.execute(
+            _settle,
+            [
+                {
+                    "b_key": o.key,
+                    "v_state": o.state,
+                    "v_next_at": o.next_at,
+                    "v_sent_at": o.at if o.state == "sent" else None,
+                    "v_external_id": o.external_id,
+                    "v_reason": o.reason,
+                }
+                for o in outcomes
+            ],
+        )
+
+
+async def unfinished(tx: AsyncConnection, *, before: datetime, limit: int = 500) -> list[str]:
+    """Keys of notices that should have been sent by now: retries that are due, and attempts that a crash cut off."""
+    rows = await tx.execute(
+        select(notices.c.key)
+        .where(or_(notices.c.state == "pending", notices.c.state == "sending"), notices.c.next_at < before)
+        .order_by(notices.c.next_at)
+        .limit(limit)
+    )
+    return [r.key for r in rows]
+
+
+async def of_complaint(tx: AsyncConnection, reference: str) -> list[Shown]:
+    rows = await tx.execute(select(notices).where(notices.c.reference == reference).order_by(notices.c.created_at))
+    return [
+        Shown(
+            notice=_notice.decode(r.body), state=r.state, attempts=r.attempts, sent_at=r.sent_at, external_id=r.external_id, reason=r.reason
+        )
+        for r in rows
+    ]
+
+
+async def failed(tx: AsyncConnection, limit: int = 100) -> list[Shown]:
+    """Dead and uncertain notices, newest first: somebody must look at them."""
+    rows = await tx.execute(
+        select(notices).where(notices.c.state.in_(("dead", "uncertain"))).order_by(notices.c.created_at.desc()).limit(limit)
+    )
+    return [
+        Shown(
+            notice=_notice.decode(r.body), state=r.state, attempts=r.attempts, sent_at=r.sent_at, external_id=r.external_id, reason=r.reason
+        )
+        for r in rows
+    ]
+
+
+async def requeue(tx: AsyncConnection, key: str, now: datetime) -> bool:
+    """A person says: try that dead or uncertain notice again."""
+    done = await tx.execute(
+        update(notices)
+        .where(notices.c.key == key, notices.c.state.in_(("dead", "uncertain")))
+        .values(state="pending", next_at=now, attempts=0, reason="")
+    )
+    return done.rowcount == 1
+
+
+async def states(tx: AsyncConnection) -> dict[str, int]:
+    rows = await tx.execute(select(notices.c.state, func.count()).group_by(notices.c.state))
+    return dict(rows.tuples().all())
