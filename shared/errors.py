@@ -68,6 +68,12 @@ class LeaseLost(RuleViolation):
     code = "lease_lost"
 
 
+class Raced(RuleViolation):
+    """Somebody else changed the complaint meanwhile. Read it again and repeat."""
+
+    code = "changed_meanwhile"
+
+
 class UnknownReference(RuleViolation):
     """There is no complaint with that reference."""
 

@@ -52,5 +52,5 @@ class Sender(ABC):
     async def send(self, letter: Letter) -> Sent:
         """Send once. Raises TemporaryFailure(retry_after) where another try may help, Undeliverable where it cannot."""
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027 - most senders hold nothing open
         """Called once after the last send."""

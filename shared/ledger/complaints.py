@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy import Row, and_, bindparam, delete, func, insert, select, tuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Category, Channel, Complaint, Decision, Event, Priority, State
-from shared.errors import RuleViolation, UnknownReference
+from shared.errors import Raced, UnknownReference
 from shared.ledger.tables import complaints, events, matters, submissions, threads
 
 FIELDS = tuple(c.name for c in complaints.columns if not c.name.startswith("work"))
@@ -66,12 +66,14 @@ async def get_many(tx: AsyncConnection, references: Iterable[str]) -> dict[str, 
     return {row[0]: from_row(row) for row in rows}
 
 
-async def save(tx: AsyncConnection, changed: Sequence[Complaint], *, work: dict[str, dict[str, Any]] | None = None) -> None:
-    """Write back complaints whose version was raised by one (lifecycle moves), with their department work where it changes.
+async def save(
+    tx: AsyncConnection, changed: Iterable[tuple[int, Complaint]], *, work: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
+    """Write back complaints, each with the version it had when it was read, and their department work where that changes.
 
-    work: reference -> the work columns to set. Raises RuleViolation when somebody else changed one of them meanwhile.
+    work: reference -> the work columns to set. Raises Raced when somebody else changed one of them meanwhile.
     """
-    for c in changed:
+    for version, c in changed:
         values: dict[str, Any] = {
             "state": c.state,
             "updated_at": c.updated_at,
@@ -91,10 +93,10 @@ async def save(tx: AsyncConnection, changed: Sequence[Complaint], *, work: dict[
             **((work or {}).get(c.reference, {})),
         }
         done = await tx.execute(
-            update(complaints).where(complaints.c.reference == c.reference, complaints.c.version == c.version - 1).values(**values)
+            update(complaints).where(complaints.c.reference == c.reference, complaints.c.version == version).values(**values)
         )
         if done.rowcount != 1:
-            raise RuleViolation(f"Complaint {c.reference} was changed by somebody else meanwhile. Read it again and repeat.")
+            raise Raced(f"Complaint {c.reference} was changed by somebody else meanwhile. Read it again and repeat.")
 
 
 _decide = (

@@ -68,7 +68,7 @@ async def hold(tx: AsyncConnection, held: Held) -> str:
 async def listed(tx: AsyncConnection, *, state: str = "held", limit: int = 100) -> list[Held]:
     """Newest first."""
     rows = await tx.execute(select(quarantine).where(quarantine.c.state == state).order_by(quarantine.c.last_at.desc()).limit(limit))
-    return [_held(r._mapping) for r in rows]
+    return [_held(r) for r in rows.mappings()]
 
 
 async def get(tx: AsyncConnection, held: str) -> Held | None:

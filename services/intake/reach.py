@@ -1,0 +1,53 @@
+"""How to reach the customer who sent a submission, and the acknowledgement that goes there. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from shared.complaint import Channel, Complaint, Deadline, Locale, Notice, NoticeKind, Submission, Thread
+
+REPLY_TO_THE_SAME = (Channel.EMAIL, Channel.SOCIAL, Channel.CHAT)
+
+
+def reach(submission: Submission) -> tuple[str, str] | None:
+    """(source, recipient) the customer can be written to: the way they came, else their e-mail, else their telephone."""
+    by_kind = {i.kind: i.value for i in reversed(submission.customer.identities)}
+    if submission.channel is Channel.EMAIL:
+        return ("email", by_kind["email"]) if "email" in by_kind else None
+    if submission.channel in REPLY_TO_THE_SAME and submission.conversation:
+        return submission.source, submission.conversation
+    if "email" in by_kind:
+        return "email", by_kind["email"]
+    if "phone" in by_kind:
+        return "phone", by_kind["phone"]
+    return None
+
+
+def acknowledge(complaint: Complaint, submission: Submission, due: Sequence[Deadline]) -> Notice | None:
+    """The acknowledgement of a new complaint, or None when there is no way to reach the customer."""
+    way = reach(submission)
+    if way is None:
+        return None
+    source, recipient = way
+    detail: dict[str, Any] = {}
+    reply_by = next((d.due_by for d in due if d.clock == "customer_reply"), None)
+    if reply_by:
+        detail["reply_by"] = reply_by.isoformat()
+    if submission.customer.name:
+        detail["name"] = submission.customer.name[:80]
+    thread = submission.thread
+    return Notice(
+        key=f"acknowledgement/{complaint.reference}",
+        reference=complaint.reference,
+        kind=NoticeKind.ACKNOWLEDGEMENT,
+        channel=submission.channel,
+        source=source,
+        account=submission.account,
+        recipient=recipient,
+        created_at=complaint.received_at,
+        locale=Locale(complaint.language),
+        detail=detail,
+        subject=submission.subject[:200],
+        thread=Thread(message_id=thread.message_id, references=thread.references[-10:]) if thread and source == "email" else None,
+    )

@@ -1,0 +1,63 @@
+"""Answers already given under an Idempotency-Key (IETF draft-ietf-httpapi-idempotency-key-header), kept for a day.
+
+The row commits with the complaint it names, so that there is never a key without its answer nor an answer without its key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.ledger.tables import idempotency
+
+LIFETIME = timedelta(hours=24)
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """key: already scoped to client and route (`scoped`). fingerprint: of the body it came with."""
+
+    key: str
+    fingerprint: str
+    reference: str
+    at: datetime
+
+
+def scoped(client: str, route: str, key: str) -> str:
+    """The stored form of a key: clients cannot collide, and their keys are not kept in the clear."""
+    return hashlib.sha256("\x00".join((client, route, key)).encode()).hexdigest()
+
+
+def fingerprint(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+async def find(tx: AsyncConnection, keys: Sequence[str], now: datetime) -> dict[str, tuple[str, str]]:
+    """key -> (fingerprint, reference) of answers still kept."""
+    if not keys:
+        return {}
+    rows = await tx.execute(
+        select(idempotency.c.key, idempotency.c.fingerprint, idempotency.c.reference).where(
+            idempotency.c.key.in_(keys), idempotency.c.expires_at > now
+        )
+    )
+    return {r.key: (r.fingerprint, r.reference) for r in rows}
+
+
+async def add(tx: AsyncConnection, answers: Sequence[Answered]) -> None:
+    """Raises IntegrityError when another request with the key was answered meanwhile."""
+    if answers:
+        await tx.execute(
+            delete(idempotency).where(idempotency.c.key.in_([a.key for a in answers]), idempotency.c.expires_at <= answers[0].at)
+        )
+        rows = [{"key": a.key, "fingerprint": a.fingerprint, "reference": a.reference, "expires_at": a.at + LIFETIME} for a in answers]
+        await tx.execute(insert(idempotency), rows)
+
+
+async def sweep(tx: AsyncConnection, now: datetime) -> None:
+    """Forget answers past their lifetime."""
+    await tx.execute(delete(idempotency).where(idempotency.c.expires_at <= now))
