@@ -73,6 +73,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.ledger_url or f"sqlite+aiosqlite:///{self.home_path.absolute() / 'ledger.sqlite3'}"
 
     @property
+    def policy(self) -> Path | None:
+        return Path(self.policy_file) if self.policy_file else None
+
+    @property
     def redis(self) -> str:
         return self.redis_url or f"unix://{self.home_path.absolute() / 'valkey.sock'}"
 

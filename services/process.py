@@ -1,0 +1,119 @@
+"""What every service process is made of: the opened desk (ledger, Redis, blobs, policy, relay), one web server, and its loops.
+
+A service is one asyncio process. It stops cleanly on SIGTERM: the door closes first, work in hand ends, the relay empties. A loop that
+fails unexpectedly ends the process with an error, and the supervisor starts it anew: nothing is true that is not in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import structlog
+import uvloop
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from litestar import Litestar
+from redis.asyncio import Redis
+from shared.blobs import Blobs
+from shared.ledger.migrate import upgrade
+from shared.policy import Policy, load
+from shared.queues.department import DepartmentQueue
+from shared.queues.stream import WorkStream
+
+from shared.ledger import Ledger
+from shared.ledger.outbox import Topic
+from shared.queues.relay import Relay
+from shared.settings import Settings, secret_key
+from shared.telemetry import configure_logging
+
+STOP_WITHIN = 25.0
+"""Seconds for work in hand at a clean stop; Docker and systemd kill after 30 or more."""
+
+log = structlog.get_logger()
+
+
+class Desk:
+    """Everything a service shares with the others, opened. Holds no logic."""
+
+    def __init__(self, settings: Settings, policy: Policy, ledger: Ledger, redis: Redis, *, consumer: str) -> None:
+        self.settings = settings
+        self.policy = policy
+        self.secret = secret_key(settings)
+        self.ledger = ledger
+        self.redis = redis
+        self.blobs = Blobs.open(settings.blobs)
+        self.queues: Mapping[str, DepartmentQueue] = {name: DepartmentQueue(redis, name) for name in policy.departments}
+        self.received = WorkStream(redis, "received", consumer)
+        self.notices = WorkStream(redis, "notices", consumer)
+        self.relay = Relay(ledger, {Topic.RECEIVED: self.received, Topic.NOTICE: self.notices}, self.queues)
+
+
+@asynccontextmanager
+async def open_desk(settings: Settings, *, consumer: str = "") -> AsyncGenerator[Desk]:
+    """The desk by its settings, with the ledger's schema up to date. Raises ConfigError, or TemporaryFailure when the ledger is away."""
+    policy = load(settings.policy)
+    ledger = Ledger.open(settings.ledger)
+    redis = cast(Redis, Redis.from_url(settings.redis, socket_timeout=30, socket_connect_timeout=5, health_check_interval=30))  # pyright: ignore[reportUnknownMemberType]
+    try:
+        await upgrade(ledger)
+        desk = Desk(settings, policy, ledger, redis, consumer=consumer)
+        yield desk
+        for queue in desk.queues.values():
+            await queue.aclose()
+    finally:
+        await redis.aclose()
+        await ledger.close()
+
+
+Loop = Callable[[], Awaitable[None]]
+
+
+async def serve(desk: Desk, app: Litestar, address: tuple[str, int], loops: Mapping[str, Loop]) -> None:
+    """Serve the app and run the loops until SIGTERM or SIGINT, or until one of them fails (which is raised)."""
+    server = Server(app, address=address[0], port=address[1], interface=Interfaces.ASGI, log_enabled=False, websockets=False, backlog=1024)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    web = asyncio.create_task(server.serve(), name="web")
+    tasks = {asyncio.ensure_future(_named(name, work)) for name, work in {**loops, "relay": desk.relay.run}.items()}
+    stopping = asyncio.create_task(stop.wait())
+    log.info("service.ready", app=app.state.get("service", ""), address=f"http://{address[0]}:{address[1]}", pid=os.getpid())
+    try:
+        done, _ = await asyncio.wait({web, stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        log.info("service.stopping", app=app.state.get("service", ""))
+        server.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_WITHIN):
+                await asyncio.gather(web, return_exceptions=True)
+        for task in (*tasks, stopping):
+            task.cancel()
+        await asyncio.gather(*tasks, stopping, return_exceptions=True)
+        await desk.relay.flush()
+    for task in done:
+        if task is not stopping and (error := task.exception()):
+            raise error
+
+
+async def _named(name: str, work: Loop) -> None:
+    try:
+        await work()
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        log.exception("loop.failed", loop=name)
+        raise
+    raise RuntimeError(f"The loop '{name}' ended by itself.")
+
+
+def run(settings: Settings, main: Callable[[Settings], Awaitable[Any]]) -> None:
+    """Run a service's main on uvloop until it stops."""
+    configure_logging(settings.log_level, settings.log_format)
+    uvloop.run(cast(Any, main(settings)))
