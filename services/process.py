@@ -22,13 +22,13 @@ from litestar import Litestar
 from redis.asyncio import Redis
 from shared.blobs import Blobs
 from shared.ledger.migrate import upgrade
-from shared.policy import Policy, load
-from shared.queues.department import DepartmentQueue
-from shared.queues.stream import WorkStream
 
 from shared.ledger import Ledger
 from shared.ledger.outbox import Topic
+from shared.policy import Policy, load
+from shared.queues.department import DepartmentQueue
 from shared.queues.relay import Relay
+from shared.queues.stream import WorkStream
 from shared.settings import Settings, secret_key
 from shared.telemetry import configure_logging
 

@@ -1,0 +1,129 @@
+"""The spine of the notifier: a notice whose turn it is becomes a letter and goes out once; what happened is written down.
+
+`claim` takes notices in the ledger, `send` carries each out, `settle` records them all in one transaction. A notice key goes out at most
+once: where a crash leaves the outcome unknown, only a sender whose letters may be repeated (the peer or the customer's client recognises
+the id) tries again; any other notice becomes `uncertain` and is shown to the staff.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from services.notifier.sender import Letter, Sender
+from shared.complaint import Notice, NoticeKind
+from shared.errors import DeskError, TemporaryFailure, Undeliverable
+from shared.ledger import Ledger, deadlines, notices
+from shared.ledger.notices import Claimed, Settled
+from shared.telemetry import SENT, TELLING
+
+LEASE = timedelta(seconds=90)
+"""How long an attempt may take before it counts as crashed; longer than any sender's own time-out."""
+SEND_WITHIN = 60.0
+DELAYS = (10, 60, 300, 900, 3600)
+"""Seconds before the next attempts; after the last of them hourly."""
+GIVE_UP_AFTER = timedelta(hours=48)
+
+log = structlog.get_logger()
+
+
+class Deliver:
+    """Sends batches of notices. `compose` puts a notice into words; `senders` are looked up by the notice's source.
+
+    later: told (key, when) for each notice that must be tried again, so that something wakes us; the ledger's sweep stands behind it.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        senders: Mapping[str, Sender],
+        compose: Callable[[Notice], Letter],
+        later: Callable[[str, datetime], None],
+    ) -> None:
+        self._ledger = ledger
+        self._senders = senders
+        self._compose = compose
+        self._later = later
+
+    async def batch(self, keys: Sequence[str]) -> list[Settled]:
+        """Send those of the notices that are due and nobody else has in hand; how each attempt ended."""
+        claimed = await self._claim(keys)
+        if not claimed:
+            return []
+        outcomes = await asyncio.gather(*(self._attempt(c) for c in claimed))
+        await self._settle(claimed, outcomes)
+        return list(outcomes)
+
+    async def _claim(self, keys: Sequence[str]) -> list[Claimed]:
+        now = datetime.now(UTC)
+        async with self._ledger.write() as tx:
+            return await notices.claim(tx, list(dict.fromkeys(keys)), now, now + LEASE)
+
+    async def _attempt(self, claimed: Claimed) -> Settled:
+        notice = claimed.notice
+        try:
+            return await self._send(claimed)
+        except TemporaryFailure as error:
+            return again(claimed, error, datetime.now(UTC))
+        except Undeliverable as error:
+            return _ended(notice, "dead", error.message)
+        except DeskError as error:
+            return _ended(notice, "dead", f"{error.code}: {error.message}")
+        except Exception as error:
+            log.exception("notice.failed", key=notice.key, error=type(error).__name__)
+            return again(claimed, TemporaryFailure(f"{type(error).__name__}: our fault, see the log"), datetime.now(UTC))
+
+    async def _send(self, claimed: Claimed) -> Settled:
+        notice = claimed.notice
+        sender = self._senders.get(notice.source) or self._senders.get(notice.source.split("/")[0])
+        if sender is None:
+            return _ended(notice, "dead", f"No sender serves '{notice.source}'. Set one up in DESK_SENDERS, then requeue the notice.")
+        if claimed.crashed and not sender.repeatable:
+            return _ended(notice, "uncertain", "An attempt was cut off; the customer may have it. Ask, then requeue or leave it.")
+        letter = self._compose(notice)
+        try:
+            async with asyncio.timeout(SEND_WITHIN):
+                sent = await sender.send(letter)
+        except TimeoutError:
+            if sender.repeatable:
+                raise TemporaryFailure(f"{sender.name} did not answer within {SEND_WITHIN:.0f} s.") from None
+            return _ended(notice, "uncertain", f"{sender.name} did not answer; the customer may have it. Ask, then requeue or leave it.")
+        except TemporaryFailure as error:
+            if getattr(error, "uncertain", False) and not sender.repeatable:
+                return _ended(notice, "uncertain", f"{error.message} The customer may have it. Ask, then requeue or leave it.")
+            raise
+        now = datetime.now(UTC)
+        TELLING.observe((now - notice.created_at).total_seconds())
+        return Settled(key=notice.key, state="sent", at=now, external_id=sent.external_id[:255], reason=sent.said[:500])
+
+    async def _settle(self, claimed: Sequence[Claimed], outcomes: Sequence[Settled]) -> None:
+        first = [
+            c.notice.reference
+            for c, o in zip(claimed, outcomes, strict=True)
+            if o.state == "sent" and c.notice.kind is NoticeKind.ACKNOWLEDGEMENT
+        ]
+        async with self._ledger.write() as tx:
+            await notices.settle(tx, outcomes)
+            await deadlines.meet(tx, first, ["first_response"], datetime.now(UTC))
+        for c, outcome in zip(claimed, outcomes, strict=True):
+            SENT.labels(c.notice.source, outcome.state).inc()
+            if outcome.state == "pending" and outcome.next_at:
+                self._later(outcome.key, outcome.next_at)
+            elif outcome.state != "sent":
+                log.warning("notice.not_sent", key=outcome.key, state=outcome.state, source=c.notice.source)
+
+
+def again(claimed: Claimed, error: TemporaryFailure, now: datetime) -> Settled:
+    """When a failed attempt is repeated: as the peer asked, else by the ladder; dead after GIVE_UP_AFTER."""
+    if now - claimed.notice.created_at > GIVE_UP_AFTER:
+        return _ended(claimed.notice, "dead", f"Given up after {claimed.attempts} attempts: {error.message}")
+    seconds = DELAYS[min(claimed.attempts, len(DELAYS)) - 1]
+    wait = timedelta(seconds=max(error.retry_after or 0, seconds))
+    return Settled(key=claimed.notice.key, state="pending", at=now, next_at=now + wait, reason=error.message[:500])
+
+
+def _ended(notice: Notice, state: str, reason: str) -> Settled:
+    return Settled(key=notice.key, state=state, at=datetime.now(UTC), reason=reason[:500])
