@@ -68,12 +68,17 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """What `plan` needs of the policy and the settings. window: how long an order number joins a later submission to its complaint."""
+    """What `plan` needs of the policy and the settings.
+
+    window: how long an order number joins a later submission to its complaint. deadlines: those that run from acceptance. opens_at: for an
+    instant out of hours, when people are back; None in working time.
+    """
 
     secret: bytes
     acknowledge: bool
     window: timedelta
     deadlines: Callable[[datetime], tuple[Deadline, ...]]
+    opens_at: Callable[[datetime], datetime | None]
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -358,7 +363,7 @@ class _Planner:
         due = self._rules.deadlines(at)
         self.plan.deadlines += [(reference, d) for d in due]
         self.plan.outbox.append(Entry(f"received/{reference}", Topic.RECEIVED, reference))
-        if self._rules.acknowledge and (notice := acknowledge(complaint, submission, due)):
+        if self._rules.acknowledge and (notice := acknowledge(complaint, submission, due, self._rules.opens_at(at))):
             self.plan.notices.append(notice)
             self.plan.outbox.append(Entry(f"notice/{notice.key}", Topic.NOTICE, notice.key))
         self._remember(submission, complaint)
