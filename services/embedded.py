@@ -150,6 +150,11 @@ class Stack:
         with contextlib.suppress(OSError):
             (self.home / "desk.pid").unlink()
 
+    @property
+    def redis_url(self) -> str:
+        """Where its Redis answers."""
+        return self._environ.get("DESK_REDIS_URL") or self.settings.redis
+
     def addresses(self) -> dict[str, str]:
         """Where people find what, for printing."""
         s = self.settings

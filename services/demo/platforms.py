@@ -60,7 +60,14 @@ class Watch:
         first = self.relay.count - len(self.relay.mails)
         numbered = enumerate(self.relay.mails, first)
         return [
-            {"number": number, "from": mail.envelope_from, "to": mail.to, "subject": mail.subject, "message_id": mail.message_id, "text": mail.text}
+            {
+                "number": number,
+                "from": mail.envelope_from,
+                "to": mail.to,
+                "subject": mail.subject,
+                "message_id": mail.message_id,
+                "text": mail.text,
+            }
             for number, mail in numbered
             if number >= since
         ]

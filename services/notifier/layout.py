@@ -86,7 +86,11 @@ def html_blocks(locale: Locale, zone: ZoneInfo) -> Blocks:
     """The same blocks as HTML, everything from outside escaped. None of them holds a blank line, which `paragraphs` relies on."""
 
     def facts(*rows: Facts) -> str:
-        told = (f'<div style="{LABEL_STYLE}">{escape(label)}</div><div style="{VALUE_STYLE}">{linked(value)}</div>' for label, value in rows if value)
+        told = (
+            f'<div style="{LABEL_STYLE}">{escape(label)}</div><div style="{VALUE_STYLE}">{linked(value)}</div>'
+            for label, value in rows
+            if value
+        )
         return Markup(f'<div style="{FACTS_STYLE}">{"".join(told)}</div>')
 
     def bullets(items: Iterable[str]) -> str:
@@ -124,4 +128,6 @@ def linked(value: str) -> str:
 def paragraphs(body: Any) -> Markup:
     """A rendered HTML body whose blank lines part paragraphs: runs of words become <p>, blocks stay as they are."""
     parts = (part.strip() for part in re.split(r"\n\s*\n", str(body)))
-    return Markup("\n".join(part if part.startswith(("<ul", "<div")) else f"<p>{part.replace(chr(10), '<br>')}</p>" for part in parts if part))
+    return Markup(
+        "\n".join(part if part.startswith(("<ul", "<div")) else f"<p>{part.replace(chr(10), '<br>')}</p>" for part in parts if part)
+    )

@@ -90,7 +90,9 @@ class Connection:
         elif client.supports_extension("smtputf8"):
             await client.mail(envelope, options=["SMTPUTF8"])
         else:
-            raise Undeliverable(f"The relay {self.options.place} takes no address with letters beyond ASCII. Ask the customer for another one.")
+            raise Undeliverable(
+                f"The relay {self.options.place} takes no address with letters beyond ASCII. Ask the customer for another one."
+            )
 
     async def alive(self) -> aiosmtplib.SMTP:
         """The kept client, asked for a sign of life when it has lain idle, or a new one."""
@@ -216,7 +218,9 @@ def tls_context(options: SmtpOptions) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=options.ca_file or None)
     except (OSError, ssl.SSLError):
-        raise ConfigError(f"The setting 'ca_file' of the sender 'smtp' ({options.ca_file}) is no readable PEM file. Mend it in DESK_SENDERS.") from None
+        raise ConfigError(
+            f"The setting 'ca_file' of the sender 'smtp' ({options.ca_file}) is no readable PEM file. Mend it in DESK_SENDERS."
+        ) from None
     if options.tls == "auto" and not options.ca_file:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -256,7 +260,9 @@ def translated(error: aiosmtplib.SMTPException | OSError, options: SmtpOptions, 
     if not isinstance(error, aiosmtplib.SMTPResponseException):
         if content_sent:
             return TemporaryFailure(f"{place} fell silent after the content was sent; it may have the mail.", uncertain=True)
-        return TemporaryFailure(f"{place} does not answer ({type(error).__name__}: {one_answer(str(error))}). See that it runs and that DESK_SENDERS is right.")
+        return TemporaryFailure(
+            f"{place} does not answer ({type(error).__name__}: {one_answer(str(error))}). See that it runs and that DESK_SENDERS is right."
+        )
     said = f"{error.code} {one_answer(error.message)}"
     if isinstance(error, aiosmtplib.SMTPAuthenticationError) or error.code in LOGIN_CODES:
         return TemporaryFailure(f"{place} refuses our login: {said}. Mend 'user' and 'password' of the sender smtp in DESK_SENDERS.")
@@ -265,7 +271,9 @@ def translated(error: aiosmtplib.SMTPException | OSError, options: SmtpOptions, 
     if isinstance(error, aiosmtplib.SMTPRecipientRefused):
         return Undeliverable(f"{place} refuses the recipient: {said}.")
     if isinstance(error, aiosmtplib.SMTPDataError):
-        return Undeliverable(f"{place} refuses the mail: {said}. Where many are refused, see what it says about our domain (SPF, DKIM, DMARC, quota).")
+        return Undeliverable(
+            f"{place} refuses the mail: {said}. Where many are refused, see what it says about our domain (SPF, DKIM, DMARC, quota)."
+        )
     return TemporaryFailure(f"{place} refuses us: {said}. Mend 'from', 'envelope' or 'host' of the sender smtp in DESK_SENDERS.")
 
 
