@@ -236,7 +236,8 @@ async def refuses_nonsense(queue: Queue, advance: Advance) -> None:
         ("a lease for ever", queue.claim(1, float("inf"), "a")),
         ("a deadline that is no number", queue.put([item("C2", due_at=float("nan"))])),
         ("a deadline before 1970", queue.put([item("C2", due_at=-1.0)])),
-        ("an item without reference", queue.put([item("")])),
+        ("a good item with one without reference", queue.put([item("C2"), item("")])),
+        ("a claim by nobody", queue.claim(1, LEASE, "")),
         ("a retry in the past", queue.settle("C1", "0" * 16, Retry(-1.0))),
         ("a dead letter without reason", queue.settle("C1", "0" * 16, Dead(" "))),
     ]

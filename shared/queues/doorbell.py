@@ -72,9 +72,9 @@ class Doorbell:
             try:
                 async with self._redis.pubsub() as subscription:  # pyright: ignore[reportUnknownMemberType] -- untyped in redis-py
                     await subscription.subscribe(self._channel)  # pyright: ignore[reportUnknownMemberType] -- the same
-                    await self._attend(subscription)
                     pause = FIRST_PAUSE
-            except (exceptions.RedisError, OSError, TemporaryFailure):
+                    await self._attend(subscription)
+            except (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TemporaryFailure):
                 # The callers hear of it from their own next call; the listener only has to be back in time.
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)

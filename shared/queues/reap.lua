@@ -1,4 +1,4 @@
 -- Returns how many leases had expired.
 local expired = catch_up()
-if expired > 0 then redis.call('PUBLISH', CHANNEL, '') end
+if expired > 0 then ring() end
 return expired
