@@ -1,6 +1,6 @@
 """How many letters a second one core composes, and what building the mail costs by hand and with the standard library.
 
-    python -m bench.compose [--seconds 2] [--json]
+python -m bench.compose [--seconds 2] [--json]
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ FACT_WORDS: dict[Locale, dict[Fact, str]] = {
         Fact.INVOICE_TITLE: "發票抬頭與統一編號",
     },
     Locale.EN: {
-        Fact.ORDER_NUMBER: "Your order number (you find it under \"My orders\")",
+        Fact.ORDER_NUMBER: 'Your order number (you find it under "My orders")',
         Fact.PURCHASED_AT: "When you ordered; roughly is fine",
         Fact.PRODUCT: "Which item it is about",
         Fact.MODEL: "The model or variant (colour, size and so on)",

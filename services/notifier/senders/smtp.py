@@ -7,7 +7,7 @@ Settings (all strings; only `from` is required):
     tls         auto (STARTTLS where offered; required as soon as there is a user), starttls, implicit or none
     ca_file     PEM file of the authority to trust; empty means the system's
     envelope    who hears of bounces: `from`; `reply` (the keyed reply address, so that a bounce names its complaint); `null` (nobody,
-                RFC 3834 section 4); or a mailbox such as bounce@shop.example, to which the letter's key is added (bounce+c26...@shop.example)
+                RFC 3834 section 4); or a mailbox such as bounce@shop.example, to which the letter's key is added
     hello       name given in EHLO; empty means this machine's
     connections kept connections, 4; timeout seconds of one answer, 30
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, ClassVar, Literal
 
@@ -90,7 +90,7 @@ class Connection:
         elif client.supports_extension("smtputf8"):
             await client.mail(envelope, options=["SMTPUTF8"])
         else:
-            raise Undeliverable(f"The relay {self.options.place} takes no address with letters beyond ASCII. Ask the customer for another one.")
+            raise Undeliverable(f"The relay {self.options.place} takes no address beyond ASCII. Ask the customer for another one.")
 
     async def alive(self) -> aiosmtplib.SMTP:
         """The kept client, asked for a sign of life when it has lain idle, or a new one."""
@@ -178,7 +178,7 @@ class SmtpSender(Sender):
         await asyncio.gather(*(connection.quit() for connection in self.idle))
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self) -> AsyncGenerator[Connection]:
         """A connection for one letter, the one used last first. It goes back clean: after a failure reset, after a cancellation closed."""
         async with self.free:
             connection = self.idle.pop()
@@ -210,13 +210,13 @@ def checked(options: SmtpOptions) -> SmtpOptions:
 
 
 def tls_context(options: SmtpOptions) -> ssl.SSLContext | None:
-    """How the relay is checked. TLS that is only taken where offered is not checked (RFC 7435): without it the mail would go in the clear."""
+    """How the relay is checked. TLS only taken where offered is not checked (RFC 7435): the other choice is to send in the clear."""
     if options.tls == "none":
         return None
     try:
         context = ssl.create_default_context(cafile=options.ca_file or None)
     except (OSError, ssl.SSLError):
-        raise ConfigError(f"The setting 'ca_file' of the sender 'smtp' ({options.ca_file}) is no readable PEM file. Mend it in DESK_SENDERS.") from None
+        raise ConfigError(f"'ca_file' of the sender 'smtp' ({options.ca_file}) is no readable PEM file. Mend it in DESK_SENDERS.") from None
     if options.tls == "auto" and not options.ca_file:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -256,7 +256,8 @@ def translated(error: aiosmtplib.SMTPException | OSError, options: SmtpOptions, 
     if not isinstance(error, aiosmtplib.SMTPResponseException):
         if content_sent:
             return TemporaryFailure(f"{place} fell silent after the content was sent; it may have the mail.", uncertain=True)
-        return TemporaryFailure(f"{place} does not answer ({type(error).__name__}: {one_answer(str(error))}). See that it runs and that DESK_SENDERS is right.")
+        why = f"{type(error).__name__}: {one_answer(str(error))}"
+        return TemporaryFailure(f"{place} does not answer ({why}). See that it runs and that DESK_SENDERS is right.")
     said = f"{error.code} {one_answer(error.message)}"
     if isinstance(error, aiosmtplib.SMTPAuthenticationError) or error.code in LOGIN_CODES:
         return TemporaryFailure(f"{place} refuses our login: {said}. Mend 'user' and 'password' of the sender smtp in DESK_SENDERS.")
@@ -265,7 +266,7 @@ def translated(error: aiosmtplib.SMTPException | OSError, options: SmtpOptions, 
     if isinstance(error, aiosmtplib.SMTPRecipientRefused):
         return Undeliverable(f"{place} refuses the recipient: {said}.")
     if isinstance(error, aiosmtplib.SMTPDataError):
-        return Undeliverable(f"{place} refuses the mail: {said}. Where many are refused, see what it says about our domain (SPF, DKIM, DMARC, quota).")
+        return Undeliverable(f"{place} refuses the mail: {said}. Where many are refused, see to our domain (SPF, DKIM, DMARC, quota).")
     return TemporaryFailure(f"{place} refuses us: {said}. Mend 'from', 'envelope' or 'host' of the sender smtp in DESK_SENDERS.")
 
 
