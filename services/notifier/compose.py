@@ -144,6 +144,7 @@ def compose(notice: Notice, *, desk: DeskIdentity, secret: bytes, wording: Wordi
         text=text,
         html=html,
         message_id=key,
+        mail_from=desk.mail_from,
         reply_to=reply_address(desk.reply_mailbox or desk.mail_from, notice.reference, secret) if desk.keyed_replies else "",
         from_name=desk.name(notice.locale),
         in_reply_to=answered,

@@ -1,7 +1,7 @@
 """Sends letters as mail over SMTP, through a small pool of kept connections. Never retries a letter, never words one.
 
-Settings (all strings; only `from` is required):
-    from        our address, in the From header and, by default, the envelope
+Settings (all strings, none required):
+    from        our address, where the relay wants another than the desk's own (DESK_MAIL_FROM)
     host, port  the relay; port 0 means 465 for tls=implicit, 587 with a user, 25 otherwise
     user, password
     tls         auto (STARTTLS where offered; required as soon as there is a user), starttls, implicit or none
@@ -37,7 +37,7 @@ LOGIN_CODES = frozenset({530, 534, 535, 538})
 
 
 class SmtpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
-    sender: str
+    sender: str = ""
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
     user: str = ""
@@ -162,8 +162,10 @@ class SmtpSender(Sender):
 
     async def send(self, letter: Letter) -> Sent:
         recipient = ascii_domain(letter.notice.recipient)
-        mail = render_mail(letter, self.options.sender)
-        envelope = envelope_sender(self.options, letter)
+        if self.options.sender:
+            letter = msgspec.structs.replace(letter, mail_from=self.options.sender)
+        mail = render_mail(letter)
+        envelope = envelope_sender(self.options.envelope, letter)
         async with self.connection() as connection:
             content_sent = False
             try:
@@ -197,8 +199,8 @@ class SmtpSender(Sender):
 
 def checked(options: SmtpOptions) -> SmtpOptions:
     """The options, when they make sense together. Raises ConfigError."""
-    if not ADDRESS.fullmatch(options.sender) or not options.sender.isascii():
-        raise ConfigError("The sender 'smtp' needs a mail address in 'from', for example care@shop.example. Mend it in DESK_SENDERS.")
+    if options.sender and not (ADDRESS.fullmatch(options.sender) and options.sender.isascii()):
+        raise ConfigError("'from' of the sender 'smtp' is no mail address like care@shop.example. Mend it in DESK_SENDERS.")
     if options.envelope not in ("from", "reply", "null") and not ADDRESS.fullmatch(options.envelope):
         raise ConfigError("The setting 'envelope' of the sender 'smtp' is from, reply, null or a mail address. Mend it in DESK_SENDERS.")
     if options.user and options.host not in LOCAL_HOSTS:
@@ -235,16 +237,17 @@ def ascii_domain(address: str) -> str:
         raise Undeliverable("The customer's mail address has a domain that cannot exist. Ask for the right one.") from None
 
 
-def envelope_sender(options: SmtpOptions, letter: Letter) -> str:
-    if options.envelope == "from":
-        return options.sender
-    if options.envelope == "null":
+def envelope_sender(wanted: str, letter: Letter) -> str:
+    """Who hears of bounces; see `envelope` above. Empty is the null sender."""
+    if wanted == "null":
         return ""
-    if options.envelope == "reply":
-        return letter.reply_to or options.sender
+    if wanted == "from" or not letter.reply_to:
+        return letter.mail_from if wanted in ("from", "reply") else wanted
+    if wanted == "reply":
+        return letter.reply_to
     key = letter.reply_to.rpartition("@")[0].partition("+")[2]
-    local, _, domain = options.envelope.rpartition("@")
-    return f"{local}+{key}@{domain}" if key else options.envelope
+    local, _, domain = wanted.rpartition("@")
+    return f"{local}+{key}@{domain}"
 
 
 def translated(error: aiosmtplib.SMTPException | OSError, options: SmtpOptions, *, content_sent: bool) -> TemporaryFailure | Undeliverable:

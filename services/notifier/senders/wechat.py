@@ -4,8 +4,8 @@ A customer may be written to for 48 hours after their last message, five times a
 Undeliverable here so that the next channel gets it.
 
 Settings (all strings):
-    appid, secret   of the one official account; or
-    accounts        JSON object for several: {"gh_1234": {"appid": "...", "secret": "..."}}, by the account that took the complaint
+    app_id, secret  of the one official account; or
+    accounts        JSON object for several: {"gh_1234": {"app_id": "...", "secret": "..."}}, by the account that took the complaint
     base_url        https://api.weixin.qq.com
     proxy           HTTP proxy with the fixed address that WeChat's IP list wants; empty means none
     max_bytes       longest text in one message, 2048 bytes of UTF-8; longer ones are split
@@ -48,7 +48,7 @@ GIVE_UP = {
 COME_BACK: dict[int, float | None] = {-1: None, 45009: 3600.0, 45011: 60.0}
 #: errcode -> what the operator mends
 OPERATOR = {
-    40013: "the appid is wrong",
+    40013: "the app_id is wrong",
     40125: "the secret is wrong",
     40164: "this machine's address is not on the account's IP list",
     48001: "the account has no permission for customer service messages",
@@ -59,12 +59,12 @@ OPERATOR = {
 
 
 class WeChatAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    appid: str
+    app_id: str
     secret: str
 
 
 class WeChatOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    appid: str = ""
+    app_id: str = ""
     secret: str = ""
     accounts: str = ""
     base_url: str = "https://api.weixin.qq.com"
@@ -94,7 +94,7 @@ class TokenKeeper:
             return self.token
 
     async def renew(self, *, force: bool) -> None:
-        asked = {"grant_type": "client_credential", "appid": self.account.appid, "secret": self.account.secret, "force_refresh": force}
+        asked = {"grant_type": "client_credential", "appid": self.account.app_id, "secret": self.account.secret, "force_refresh": force}
         try:
             _, answer = await post(self.client, PLATFORM, "/cgi-bin/stable_token", asked)
         except TemporaryFailure as failure:  # no message has gone out yet, so nothing is uncertain
@@ -114,10 +114,10 @@ class WeChatSender(Sender):
     async def open(self, settings: Mapping[str, str]) -> None:
         self.options = read_options(self.name, settings, WeChatOptions)
         accounts = read_accounts(self.name, self.options.accounts, WeChatAccount)
-        if self.options.appid and self.options.secret:
-            accounts.setdefault("*", WeChatAccount(self.options.appid, self.options.secret))
+        if self.options.app_id and self.options.secret:
+            accounts.setdefault("*", WeChatAccount(self.options.app_id, self.options.secret))
         if not accounts:
-            raise ConfigError("The sender 'wechat' needs 'appid' and 'secret', or 'accounts'. Add them in DESK_SENDERS.")
+            raise ConfigError("The sender 'wechat' needs 'app_id' and 'secret', or 'accounts'. Add them in DESK_SENDERS.")
         self.client = new_client(self.options.base_url, self.options.timeout, self.options.proxy)
         self.keepers = {name: TokenKeeper(self.client, account) for name, account in accounts.items()}
         self.accounts = accounts
