@@ -42,7 +42,7 @@ THEIRS = ("-c", AIOSMTPD)
 
 async def through_sender(letters: list[Letter], port: int, connections: int) -> float:
     sender = SmtpSender()
-    await sender.open({"from": DESK.mail_from, "host": "127.0.0.1", "port": str(port), "connections": str(connections), "hello": "bench"})
+    await sender.open({"host": "127.0.0.1", "port": str(port), "connections": str(connections), "hello": "bench"})
     waiting = iter(letters)
 
     async def work() -> None:
@@ -59,7 +59,7 @@ async def through_sender(letters: list[Letter], port: int, connections: int) -> 
 
 async def raw(letters: list[Letter], port: int, connections: int) -> float:
     """Whole transactions written at once on each connection, answers only counted."""
-    mails = [render_mail(letter, DESK.mail_from) for letter in letters]
+    mails = [render_mail(letter) for letter in letters]
     begin = b"MAIL FROM:<care@shop.example>\r\nRCPT TO:<customer@mail.example>\r\nDATA\r\n"
     waiting = iter(mails)
 

@@ -155,12 +155,8 @@ class TelegramPlatform(ChatPlatform):
             return sorry(400, "Bad Request: message text is empty")
         if len(text.encode("utf-16-le")) // 2 > 4096:
             return sorry(400, "Bad Request: message is too long")
-        result = {
-            "message_id": self.count + 1,
-            "chat": {"id": asked.get("chat_id"), "type": "private"},
-            "date": 1_700_000_000,
-            "text": text,
-        }
+        told = {"id": asked.get("chat_id"), "type": "private"}
+        result = {"message_id": self.count + 1, "chat": told, "date": 1_700_000_000, "text": text}
         return self.take(ChatMessage(self.bots[token], chat, text), {"ok": True, "result": result})
 
 

@@ -94,6 +94,7 @@ class HttpSession(asyncio.Protocol):
         self.peer.sessions.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        del exc
         self.peer.sessions.discard(self)
         self.transport = None
 

@@ -1,4 +1,4 @@
-"""The outside world on loopback, for the demo, tests, chaos and benchmarks: a mail relay, WeChat and Telegram. Never part of a running desk.
+"""The outside world on loopback: a mail relay, WeChat and Telegram, for demo, tests, chaos and benchmarks. Never part of a running desk.
 
 In a test: `async with SmtpPeer() as relay`, `async with HttpPeer(WeChatPlatform()) as http`. As a process of its own:
 
@@ -58,26 +58,14 @@ class Watch:
 
     def mails(self, since: int) -> list[dict[str, Any]]:
         first = self.relay.count - len(self.relay.mails)
-        numbered = enumerate(self.relay.mails, first)
-        return [
-            {
-                "number": number,
-                "from": mail.envelope_from,
-                "to": mail.to,
-                "subject": mail.subject,
-                "message_id": mail.message_id,
-                "text": mail.text,
-            }
-            for number, mail in numbered
-            if number >= since
-        ]
+        return [shown(number, mail) for number, mail in enumerate(self.relay.mails, first) if number >= since]
 
     def counts(self) -> dict[str, Any]:
         repeated = {known: times for known, times in self.relay.message_ids.items() if times > 1}
         return {"mails": self.relay.count, "wechat": self.wechat.count, "telegram": self.telegram.count, "repeated_message_ids": repeated}
 
     def set_faults(self, asked: dict[str, Any]) -> Answer:
-        """Sets each knob by its name; sets of recipients come as lists. An unknown knob is refused: a fault that never happens proves nothing."""
+        """Sets each knob by its name; sets come as lists. An unknown one is refused: a fault that never happens proves nothing."""
         places: dict[str, SmtpFaults | ChatPlatform] = {"smtp": self.relay.faults, "wechat": self.wechat, "telegram": self.telegram}
         for name, knobs in asked.items():
             place = places.get(name)
@@ -86,6 +74,11 @@ class Watch:
                     return Answer({"error": f"there is no knob {name}.{knob}"}, 400)
                 setattr(place, knob, set(cast(list[str], value)) if isinstance(value, list) else value)
         return Answer({"done": True})
+
+
+def shown(number: int, mail: ReceivedMail) -> dict[str, Any]:
+    envelope = {"number": number, "from": mail.envelope_from, "to": mail.to}
+    return envelope | {"subject": mail.subject, "message_id": mail.message_id, "text": mail.text}
 
 
 def messages(platform: ChatPlatform) -> list[dict[str, str]]:

@@ -13,50 +13,15 @@ import binascii
 import re
 import ssl
 from collections import Counter, deque
-from email import message_from_bytes
-from email.message import EmailMessage
-from email.policy import default as reading
-from functools import cached_property
 from pathlib import Path
 from typing import Self, cast
 
-MESSAGE_ID = re.compile(rb"^Message-ID:\s*<([^>\r\n]+)>", re.IGNORECASE | re.MULTILINE)
+from services.demo.received_mail import ReceivedMail
+
 PATH = re.compile(r"(?:FROM|TO):\s*<([^>]*)>", re.IGNORECASE)
 END = b"\r\n.\r\n"
 LARGEST = 50 * 1024 * 1024
 UNSAFE = re.compile(r"[^A-Za-z0-9@._+-]+")
-
-
-class ReceivedMail:
-    """One mail as it arrived. The headers are read when first asked for."""
-
-    def __init__(self, envelope_from: str, recipients: tuple[str, ...], raw: bytes) -> None:
-        self.envelope_from = envelope_from
-        self.recipients = recipients
-        self.raw = raw
-
-    @cached_property
-    def message(self) -> EmailMessage:
-        return cast(EmailMessage, message_from_bytes(self.raw, policy=reading))
-
-    @property
-    def message_id(self) -> str:
-        found = MESSAGE_ID.search(self.raw)
-        return found[1].decode("utf-8", "replace") if found else ""
-
-    @property
-    def subject(self) -> str:
-        return str(self.message["subject"] or "")
-
-    @property
-    def to(self) -> str:
-        return ", ".join(self.recipients)
-
-    @property
-    def text(self) -> str:
-        """The plain part with LF line ends, empty where there is none."""
-        body = self.message.get_body(("plain",))
-        return body.get_content().replace("\r\n", "\n") if body else ""
 
 
 class SmtpFaults:
@@ -182,6 +147,7 @@ class SmtpSession(asyncio.Protocol):
         self.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        del exc
         self.peer.sessions.discard(self)
         self.transport = None
 
@@ -331,8 +297,10 @@ class SmtpSession(asyncio.Protocol):
         self.upgrading = asyncio.get_running_loop().create_task(self.upgrade())
 
     async def upgrade(self) -> None:
-        assert self.transport is not None and self.peer.tls is not None  # noqa: S101 - told to the type checker
+        """The TLS handshake; whatever came in the clear after STARTTLS is thrown away (RFC 3207 section 4.2)."""
         self.buffer.clear()
+        if self.transport is None or self.peer.tls is None:
+            return
         try:
             upgraded = await asyncio.get_running_loop().start_tls(self.transport, self, self.peer.tls, server_side=True)
         except (OSError, ssl.SSLError):

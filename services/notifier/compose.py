@@ -32,9 +32,8 @@ LONGEST_CHAIN = 20
 
 #: a Message-ID as the outside world writes it, without brackets; anything else in a thread is somebody else's trouble and is left out
 THREAD_ID = re.compile(r"[!-;=?-~]{1,250}")
-REPLY_PREFIX = re.compile(
-    r"^(?:(?:re|fw|fwd|aw|wg|sv|回复|答复|转发|回覆|答覆|轉寄|轉發)\s*(?:\[\d+\])?\s*[:：]\s*|\[C\d{6}-[0-9A-Z]{6}\]\s*)+", re.IGNORECASE
-)
+REPLY_WORD = r"(?:re|fw|fwd|aw|wg|sv|回复|答复|转发|回覆|答覆|轉寄|轉發)\s*(?:\[\d+\])?\s*[:：]"
+REPLY_PREFIX = re.compile(rf"^(?:{REPLY_WORD}\s*|\[C\d{{6}}-[0-9A-Z]{{6}}\]\s*)+", re.IGNORECASE)
 
 
 class DeskIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,9 +90,7 @@ def load_wording(folder: str = "", zone: str = "Asia/Shanghai") -> Wording:
     Raises ConfigError that names the template and its mend when one is missing or does not compile.
     """
     if folder and not Path(folder).is_dir():
-        raise ConfigError(
-            f"The folder of templates {folder} does not exist. Create it, or leave the setting empty for the shipped wording."
-        )
+        raise ConfigError(f"The folder of templates {folder} does not exist. Create it, or leave the setting empty.")
     loader = jinja2.FileSystemLoader([folder, str(TEMPLATES)] if folder else [str(TEMPLATES)])
     plain = environment(loader, html=False)
     rich = environment(loader, html=True)
@@ -106,9 +103,8 @@ def load_wording(folder: str = "", zone: str = "Asia/Shanghai") -> Wording:
 
 
 def environment(loader: jinja2.BaseLoader, *, html: bool) -> SandboxedEnvironment:
-    return SandboxedEnvironment(
-        loader=loader, undefined=jinja2.StrictUndefined, autoescape=html, trim_blocks=True, lstrip_blocks=True, auto_reload=False
-    )
+    strict = jinja2.StrictUndefined
+    return SandboxedEnvironment(loader=loader, undefined=strict, autoescape=html, trim_blocks=True, lstrip_blocks=True, auto_reload=False)
 
 
 def voice(plain: SandboxedEnvironment, rich: SandboxedEnvironment, kind: NoticeKind, locale: Locale, zone: ZoneInfo) -> Voice:
@@ -139,9 +135,8 @@ def compose(notice: Notice, *, desk: DeskIdentity, secret: bytes, wording: Wordi
         html = chosen.frame.render(lang=notice.locale.value, title=subject, content=paragraphs(chosen.html.render(context)))
         text = settled(chosen.body.render(context)) + "\n"
     except jinja2.TemplateError as error:
-        raise ConfigError(
-            f"The template of {notice.kind.value} in {notice.locale.value} cannot be filled: {error.message}. Mend it."
-        ) from None
+        which = f"{notice.kind.value}/{notice.locale.value}"
+        raise ConfigError(f"The template {which} cannot be filled: {error.message}. Mend it.") from None
     answered, chain = thread_ids(notice, message_id(notice.reference, "thread", desk.domain, secret))
     return Letter(
         notice=notice,
@@ -149,6 +144,7 @@ def compose(notice: Notice, *, desk: DeskIdentity, secret: bytes, wording: Wordi
         text=text,
         html=html,
         message_id=key,
+        mail_from=desk.mail_from,
         reply_to=reply_address(desk.reply_mailbox or desk.mail_from, notice.reference, secret) if desk.keyed_replies else "",
         from_name=desk.name(notice.locale),
         in_reply_to=answered,

@@ -22,13 +22,13 @@ ATOM = re.compile(r"[A-Za-z0-9 .,:;!?&()'_+/@#%*=|~\[\]-]*")
 BOUNDARY = "=_complaint_desk_alternative"  # "=_" never occurs in base64 (RFC 2045 section 6.7 advises it)
 
 
-def render_mail(letter: Letter, mail_from: str) -> bytes:
+def render_mail(letter: Letter) -> bytes:
     """The mail with CRLF line ends, ready for DATA. Date is the notice's own, so that every attempt gives the same bytes."""
     notice = letter.notice
     automatic = "auto-replied" if notice.kind is NoticeKind.ACKNOWLEDGEMENT else "auto-generated"
     headers = [
         f"Date: {mail_date(notice.created_at)}",
-        f"From: {mailbox(letter.from_name, mail_from)}",
+        f"From: {mailbox(letter.from_name, letter.mail_from)}",
         f"To: {one_line(notice.recipient)}",
         header("Subject", letter.subject),
         f"Message-ID: <{letter.message_id}>",

@@ -1,13 +1,13 @@
 """Sends letters as mail over SMTP, through a small pool of kept connections. Never retries a letter, never words one.
 
-Settings (all strings; only `from` is required):
-    from        our address, in the From header and, by default, the envelope
+Settings (all strings, none required):
+    from        our address, where the relay wants another than the desk's own (DESK_MAIL_FROM)
     host, port  the relay; port 0 means 465 for tls=implicit, 587 with a user, 25 otherwise
     user, password
     tls         auto (STARTTLS where offered; required as soon as there is a user), starttls, implicit or none
     ca_file     PEM file of the authority to trust; empty means the system's
     envelope    who hears of bounces: `from`; `reply` (the keyed reply address, so that a bounce names its complaint); `null` (nobody,
-                RFC 3834 section 4); or a mailbox such as bounce@shop.example, to which the letter's key is added (bounce+c26...@shop.example)
+                RFC 3834 section 4); or a mailbox such as bounce@shop.example, to which the letter's key is added
     hello       name given in EHLO; empty means this machine's
     connections kept connections, 4; timeout seconds of one answer, 30
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, ClassVar, Literal
 
@@ -37,7 +37,7 @@ LOGIN_CODES = frozenset({530, 534, 535, 538})
 
 
 class SmtpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"sender": "from"}):
-    sender: str
+    sender: str = ""
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
     user: str = ""
@@ -90,9 +90,7 @@ class Connection:
         elif client.supports_extension("smtputf8"):
             await client.mail(envelope, options=["SMTPUTF8"])
         else:
-            raise Undeliverable(
-                f"The relay {self.options.place} takes no address with letters beyond ASCII. Ask the customer for another one."
-            )
+            raise Undeliverable(f"The relay {self.options.place} takes no address beyond ASCII. Ask the customer for another one.")
 
     async def alive(self) -> aiosmtplib.SMTP:
         """The kept client, asked for a sign of life when it has lain idle, or a new one."""
@@ -164,8 +162,10 @@ class SmtpSender(Sender):
 
     async def send(self, letter: Letter) -> Sent:
         recipient = ascii_domain(letter.notice.recipient)
-        mail = render_mail(letter, self.options.sender)
-        envelope = envelope_sender(self.options, letter)
+        if self.options.sender:
+            letter = msgspec.structs.replace(letter, mail_from=self.options.sender)
+        mail = render_mail(letter)
+        envelope = envelope_sender(self.options.envelope, letter)
         async with self.connection() as connection:
             content_sent = False
             try:
@@ -180,7 +180,7 @@ class SmtpSender(Sender):
         await asyncio.gather(*(connection.quit() for connection in self.idle))
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self) -> AsyncGenerator[Connection]:
         """A connection for one letter, the one used last first. It goes back clean: after a failure reset, after a cancellation closed."""
         async with self.free:
             connection = self.idle.pop()
@@ -199,8 +199,8 @@ class SmtpSender(Sender):
 
 def checked(options: SmtpOptions) -> SmtpOptions:
     """The options, when they make sense together. Raises ConfigError."""
-    if not ADDRESS.fullmatch(options.sender) or not options.sender.isascii():
-        raise ConfigError("The sender 'smtp' needs a mail address in 'from', for example care@shop.example. Mend it in DESK_SENDERS.")
+    if options.sender and not (ADDRESS.fullmatch(options.sender) and options.sender.isascii()):
+        raise ConfigError("'from' of the sender 'smtp' is no mail address like care@shop.example. Mend it in DESK_SENDERS.")
     if options.envelope not in ("from", "reply", "null") and not ADDRESS.fullmatch(options.envelope):
         raise ConfigError("The setting 'envelope' of the sender 'smtp' is from, reply, null or a mail address. Mend it in DESK_SENDERS.")
     if options.user and options.host not in LOCAL_HOSTS:
@@ -212,15 +212,13 @@ def checked(options: SmtpOptions) -> SmtpOptions:
 
 
 def tls_context(options: SmtpOptions) -> ssl.SSLContext | None:
-    """How the relay is checked. TLS that is only taken where offered is not checked (RFC 7435): without it the mail would go in the clear."""
+    """How the relay is checked. TLS only taken where offered is not checked (RFC 7435): the other choice is to send in the clear."""
     if options.tls == "none":
         return None
     try:
         context = ssl.create_default_context(cafile=options.ca_file or None)
     except (OSError, ssl.SSLError):
-        raise ConfigError(
-            f"The setting 'ca_file' of the sender 'smtp' ({options.ca_file}) is no readable PEM file. Mend it in DESK_SENDERS."
-        ) from None
+        raise ConfigError(f"'ca_file' of the sender 'smtp' ({options.ca_file}) is no readable PEM file. Mend it in DESK_SENDERS.") from None
     if options.tls == "auto" and not options.ca_file:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -239,16 +237,17 @@ def ascii_domain(address: str) -> str:
         raise Undeliverable("The customer's mail address has a domain that cannot exist. Ask for the right one.") from None
 
 
-def envelope_sender(options: SmtpOptions, letter: Letter) -> str:
-    if options.envelope == "from":
-        return options.sender
-    if options.envelope == "null":
+def envelope_sender(wanted: str, letter: Letter) -> str:
+    """Who hears of bounces; see `envelope` above. Empty is the null sender."""
+    if wanted == "null":
         return ""
-    if options.envelope == "reply":
-        return letter.reply_to or options.sender
+    if wanted == "from" or not letter.reply_to:
+        return letter.mail_from if wanted in ("from", "reply") else wanted
+    if wanted == "reply":
+        return letter.reply_to
     key = letter.reply_to.rpartition("@")[0].partition("+")[2]
-    local, _, domain = options.envelope.rpartition("@")
-    return f"{local}+{key}@{domain}" if key else options.envelope
+    local, _, domain = wanted.rpartition("@")
+    return f"{local}+{key}@{domain}"
 
 
 def translated(error: aiosmtplib.SMTPException | OSError, options: SmtpOptions, *, content_sent: bool) -> TemporaryFailure | Undeliverable:
@@ -260,9 +259,8 @@ def translated(error: aiosmtplib.SMTPException | OSError, options: SmtpOptions, 
     if not isinstance(error, aiosmtplib.SMTPResponseException):
         if content_sent:
             return TemporaryFailure(f"{place} fell silent after the content was sent; it may have the mail.", uncertain=True)
-        return TemporaryFailure(
-            f"{place} does not answer ({type(error).__name__}: {one_answer(str(error))}). See that it runs and that DESK_SENDERS is right."
-        )
+        why = f"{type(error).__name__}: {one_answer(str(error))}"
+        return TemporaryFailure(f"{place} does not answer ({why}). See that it runs and that DESK_SENDERS is right.")
     said = f"{error.code} {one_answer(error.message)}"
     if isinstance(error, aiosmtplib.SMTPAuthenticationError) or error.code in LOGIN_CODES:
         return TemporaryFailure(f"{place} refuses our login: {said}. Mend 'user' and 'password' of the sender smtp in DESK_SENDERS.")
@@ -271,9 +269,7 @@ def translated(error: aiosmtplib.SMTPException | OSError, options: SmtpOptions, 
     if isinstance(error, aiosmtplib.SMTPRecipientRefused):
         return Undeliverable(f"{place} refuses the recipient: {said}.")
     if isinstance(error, aiosmtplib.SMTPDataError):
-        return Undeliverable(
-            f"{place} refuses the mail: {said}. Where many are refused, see what it says about our domain (SPF, DKIM, DMARC, quota)."
-        )
+        return Undeliverable(f"{place} refuses the mail: {said}. Where many are refused, see to our domain (SPF, DKIM, DMARC, quota).")
     return TemporaryFailure(f"{place} refuses us: {said}. Mend 'from', 'envelope' or 'host' of the sender smtp in DESK_SENDERS.")
 
 
