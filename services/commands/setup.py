@@ -98,7 +98,7 @@ def status() -> None:
     from shared.ledger import migrate
 
     has = _with_bare_ledger(migrate.current)
-    wants = migrate.newest()
+    wants = migrate.head()
     out.print(f"ledger {has or 'empty'}, this release {wants}" + ("" if has == wants else "  -> desk db upgrade"))
     if has != wants:
         raise ConfigError("The ledger's schema is not the one this release wants. Run `desk db upgrade`.")

@@ -11,7 +11,7 @@ from litestar.datastructures import State
 from services.http import EXCEPTION_HANDLERS, operations
 from services.notifier.compose import DeskIdentity, compose
 from services.notifier.deliver import Deliver
-from services.notifier.registry import find_senders
+from services.notifier.registry import close_senders, find_senders, open_senders
 from services.notifier.sender import Letter
 from services.notifier.worker import Notifier
 from services.process import open_desk, serve
@@ -23,12 +23,7 @@ from shared.settings import Settings
 async def main(settings: Settings) -> None:
     """Run until SIGTERM."""
     async with open_desk(settings, consumer=f"notifier-{os.environ.get('HOSTNAME', 'local')}") as desk:
-        senders = find_senders()
-        chosen = read_sender_settings(settings.senders)
-        opened = [senders[name] for name in senders if name in chosen or name == "console"]
-        for sender in opened:
-            await sender.open(chosen.get(sender.name, {}))
-        by_source = {source: sender for sender in opened for source in sender.sources}
+        by_source = await open_senders(find_senders(), read_sender_settings(settings.senders))
         identity = DeskIdentity(mail_from=settings.mail_from, mail_name=settings.mail_name, public_url=settings.public_url)
         notifier = Notifier(desk)
 
@@ -41,8 +36,7 @@ async def main(settings: Settings) -> None:
             loops = {"tell": lambda: notifier.tell(deliver), "timers": lambda: notifier.timers(deliver)}
             await serve(desk, app, (settings.notifier_host, settings.notifier_port), loops)
         finally:
-            for sender in opened:
-                await sender.close()
+            await close_senders(by_source)
 
 
 def read_sender_settings(text: str) -> dict[str, dict[str, str]]:

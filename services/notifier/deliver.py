@@ -78,9 +78,11 @@ class Deliver:
 
     async def _send(self, claimed: Claimed) -> Settled:
         notice = claimed.notice
-        sender = self._senders.get(notice.source) or self._senders.get(notice.source.split("/")[0])
+        sender = self._senders.get(notice.source)
         if sender is None:
-            return _ended(notice, "dead", f"No sender serves '{notice.source}'. Set one up in DESK_SENDERS, then requeue the notice.")
+            raise TemporaryFailure(
+                f"No sender for '{notice.source}' is set up. Add one to DESK_SENDERS and restart the notifier.", retry_after=300
+            )
         if claimed.crashed and not sender.repeatable:
             return _ended(notice, "uncertain", "An attempt was cut off; the customer may have it. Ask, then requeue or leave it.")
         letter = self._compose(notice)
@@ -92,7 +94,7 @@ class Deliver:
                 raise TemporaryFailure(f"{sender.name} did not answer within {SEND_WITHIN:.0f} s.") from None
             return _ended(notice, "uncertain", f"{sender.name} did not answer; the customer may have it. Ask, then requeue or leave it.")
         except TemporaryFailure as error:
-            if getattr(error, "uncertain", False) and not sender.repeatable:
+            if error.uncertain and not sender.repeatable:
                 return _ended(notice, "uncertain", f"{error.message} The customer may have it. Ask, then requeue or leave it.")
             raise
         now = datetime.now(UTC)
