@@ -9,7 +9,7 @@ import pytest
 
 from services.intake import registry, scaffold
 from services.intake.cases import fixtures_of
-from services.intake.conformance import check, render
+from services.intake.conformance import check, check_installed, render
 from shared.complaint import Channel
 from shared.errors import ConfigError
 
@@ -38,7 +38,7 @@ def test_an_unknown_name_gets_a_suggestion() -> None:
 def test_one_name_for_two_adapters_is_refused_and_one_installed_twice_is_not() -> None:
     with pytest.raises(ConfigError, match="Two adapters are called 'phone'"):
         registry.entries([PHONE, entry("phone", "other.package:ADAPTER")])
-    assert list(registry.load_all([PHONE, PHONE])) == ["phone"]
+    assert list(registry.find_adapters([PHONE, PHONE])) == ["phone"]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_broken_entry_point_is_named(broken: EntryPoint, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         registry.get(broken.name, [broken])
     with pytest.raises(ConfigError, match=words):
-        registry.load_all([PHONE, broken])
+        registry.find_adapters([PHONE, broken])
     by_name = {found.name: found for found in registry.survey([PHONE, broken])}
     assert words in by_name[broken.name].problem
     assert by_name["phone"].adapter is registry.get("phone")
@@ -68,6 +68,19 @@ def test_a_new_adapter_keeps_every_promise_straight_away(channel: Channel, tmp_p
     report = check(adapter)
     assert report.passed, render(report)
     assert report.cases == 8
+
+
+def test_what_is_written_can_be_checked_by_its_path(tmp_path: Path) -> None:
+    said = scaffold.scaffold("sample", tmp_path)
+    assert 'sample = "sample:ADAPTER"' in said
+    assert f"desk adapters check {tmp_path / 'sample.py'}" in said
+    (tmp_path / "fixtures/sample/text.expected.json").write_text("{}")
+    assert not check_installed(str(tmp_path / "sample.py")).passed
+    report = check_installed(str(tmp_path / "sample.py"), bless=True)
+    assert report.passed
+    assert report.blessed == ("text",)
+    assert "blessed anew, read the diff: text" in render(report)
+    assert check_installed("phone", fixtures_of(registry.get("phone"))).passed
 
 
 def test_the_entry_point_line_names_the_package(tmp_path: Path) -> None:
