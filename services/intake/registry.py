@@ -86,7 +86,7 @@ def load_file(path: Path) -> Adapter:
     return adapter
 
 
-def load_all(found: Iterable[EntryPoint] | None = None) -> dict[str, Adapter]:
+def find_adapters(found: Iterable[EntryPoint] | None = None) -> dict[str, Adapter]:
     """Every installed adapter by name. Raises ConfigError at the first that does not load: intake must not start with a channel missing."""
     return {name: load(entry) for name, entry in entries(found).items()}
 

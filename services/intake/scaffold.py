@@ -126,6 +126,17 @@ def new(name: str, folder: Path, channel: Channel = Channel.SOCIAL, taken: Itera
     return Scaffolded((module, *sorted(fixtures.iterdir())), f'{name} = "{dotted(module)}:ADAPTER"')
 
 
+def scaffold(name: str, folder: Path) -> str:
+    """`new`, and what to do next, for the terminal. Raises ConfigError."""
+    made = new(name, folder)
+    return (
+        f"Written: {made.files[0]} and {len(made.files) - 1} files of cases in {made.files[1].parent}\n"
+        f'In your pyproject.toml, under [project.entry-points."{registry.GROUP}"]:\n'
+        f"    {made.entry_point}\n"
+        f"Now put real deliveries into the cases, change verify and parse, and run: desk adapters check {made.files[0]}"
+    )
+
+
 def examples(name: str) -> list[Case]:
     """The cases every adapter wants at least: good, repeated, another one, forged, unsigned, cut short, empty."""
     header = f"x-{name.replace('_', '-')}-signature"

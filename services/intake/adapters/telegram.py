@@ -144,9 +144,7 @@ class TelegramAdapter(Adapter):
             raise Untrusted(f"No secret_token for the Telegram account {delivery.account}: add it to DESK_ACCOUNTS and to setWebhook.")
         given = delivery.headers.get(HEADER, "")
         if not hmac.compare_digest(token.encode(), given.encode("utf-8", "surrogatepass")):
-            raise Untrusted(
-                f"The header {HEADER} is missing or does not fit. Give setWebhook the secret_token of account {delivery.account}."
-            )
+            raise Untrusted(f"The header {HEADER} is missing or wrong. Give setWebhook the secret_token of account {delivery.account}.")
         return delivery
 
     def parse(self, delivery: Delivery) -> tuple[Parsed, ...]:
