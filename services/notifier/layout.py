@@ -35,7 +35,6 @@ INSTANT = {
 }
 COLON = {Locale.ZH_CN: "：", Locale.ZH_TW: "：", Locale.EN: ": "}
 BY = {Locale.ZH_CN: "，{} 前完成", Locale.ZH_TW: "，{} 前完成", Locale.EN: ", by {}"}
-ZONE_NOTE = {Locale.ZH_CN: "", Locale.ZH_TW: "", Locale.EN: " (China time)"}
 
 #: `%` on these escapes whatever is put in
 FACTS = Markup('<div style="margin:16px 0;padding:6px 14px 10px;background:#f6f8fa;border-radius:8px">%s</div>')
@@ -64,7 +63,9 @@ def instant(at: datetime | None, locale: Locale, zone: ZoneInfo) -> str:
     if at is None:
         return ""
     language, pattern = INSTANT[locale]
-    return format_datetime(at, pattern, tzinfo=zone, locale=language) + ZONE_NOTE[locale]
+    if locale is Locale.EN:  # who reads English may sit anywhere, so the zone is said
+        pattern += " '(China time)'" if zone.key == "Asia/Shanghai" else " (zzzz)"
+    return format_datetime(at, pattern, tzinfo=zone, locale=language)
 
 
 def text_blocks(locale: Locale, zone: ZoneInfo) -> Blocks:
