@@ -32,7 +32,7 @@ SUBJECT = re.compile(
 TEMPORARY = re.compile(
     r"暂时|延迟|延遲|稍后|稍後|将继续|將繼續|重试|重試|再次尝试|仍在尝试|无需重(?:新)?发|will (?:continue|retry|be retried|keep trying|try again|still)|still (?:being )?(?:try|retr)|has been delayed|delivery delay|(?:is|been) delayed|not yet been delivered"
     r"|temporary (?:failure|problem|error)|transient|do not (?:need to )?resend|warning message only|wird weiter versucht|verzögert", re.IGNORECASE)
-GAVE_UP = re.compile(r"giving up|gave up|permanent|fatal error|不存在|被退回|退信原因|已放弃|无法送达|无法投递|不再尝试|failed permanently|\b5\d\d[ -]5\.\d\.\d|\b5\.[0-7]\.\d{1,3}\b", re.IGNORECASE)
+GAVE_UP = re.compile(r"giving up|gave up|permanent|fatal error|不存在|被退回|退信原因|已放弃|(?<!暂时)无法(?:送达|投递)|不再尝试|failed permanently|\b5\d\d[ -]5\.\d\.\d|\b5\.[0-7]\.\d{1,3}\b", re.IGNORECASE)
 ABOUT_RECIPIENT = re.compile(
     r"收件人|收信人|收件者|对方|對方|无法送达|无法投递|不能送达|投递失败|发送失败|不存在|退回|拒收|无法发送|無法傳遞|recipient|could not be delivered|couldn't be delivered|wasn't delivered|delivery (?:to|failed)|failed|rejected"
     r"|unknown|undeliver|not (?:be )?(?:found|delivered|exist)|does(?:n't| not) exist|no such|unable to|Empfänger|destinataire|destinatario|<[^<>\s]+@[^<>\s]+>\s*[:：]", re.IGNORECASE)
@@ -72,7 +72,7 @@ def find_bounce(root: Part, subject: str, sender: tuple[str, str], text: str) ->
     delayed = unique(mailbox for action, mailbox in told if action == "delayed")
     if failed or delayed:
         return Bounce(recipients=failed or delayed, permanent=bool(failed), original_id=original_id(root))
-    if told and not SUBJECT.search(subject):
+    if told:
         return None
     headers = root.headers
     if not suspicious(root, subject, sender):

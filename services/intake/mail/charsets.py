@@ -51,6 +51,10 @@ COMMON_SIMPLIFIED = frozenset(
 COMMON_TRADITIONAL = frozenset(
     "的一是不了在人有我他這個們中來上大為和國地到以說時要就出會可也你對生能而子那得於著下自之年過發後作裡用道行所然家種事成方多經麼去法學如都同現當沒動面起看定天分還進好小部其些主樣理心她本前開但因只從想實日軍者意無力它與長把機十民第公此已工使情明性知全三又關點正業外將兩高間由問很最重並物手應戰向頭文體政美相見被利什二等產或新己制身果加西斯月話合回特代內信表化老給世位次度門任常先海通教兒原東聲提立及比員解水名真論處走義各入幾口認條平系氣題活爾更別打女變四神總何電數安少報才結反受目太量再感建務做接必場件計管期市直德資命山金指許統區保至隊形社便空決治展馬科司五基眼書非則聽白卻界達光放強即像難且權思王象完設式色路記南品住告類求據程北邊死張該交規萬取拉格望覺術領共確傳師觀清今切院讓識候帶導爭運"
     "您請訂貨單退款換發票物流快遞收件客服投訴質量問題商品買賣店鋪支付帳號優惠券補償盡快聯繫謝謝郵")
+#: the first plane of GB2312 and of Big5, ordered by use when they were made
+FIRST_GB = frozenset(bytes((a, b)).decode("gb2312", "ignore") for a in range(0xB0, 0xD8) for b in range(0xA1, 0xFF))
+FIRST_BIG5 = frozenset(bytes((a, b)).decode("big5", "ignore") for a in range(0xA4, 0xC7) for b in (*range(0x40, 0x7F), *range(0xA1, 0xFF)))
+NOTHING: frozenset[str] = frozenset()
 HIGH = re.compile(rb"[\x80-\xff]")
 HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 SAMPLE = 8192
@@ -185,9 +189,10 @@ def guess_chinese(data: bytes, latin: bool = False) -> str | None:
         return None
     lonely = sum(len(run) == 1 for run in runs) * 2 > len(runs)  # accented letters stand alone; so do Big5 characters with a low second byte
     best, best_score = "", 0.0
-    for codec, common in (("gb18030", COMMON_SIMPLIFIED), ("cp950", COMMON_TRADITIONAL)):
+    pairs = all(len(run) % 2 == 0 for run in runs)  # GB2312 has both bytes high
+    for codec, common, everyday in (("gb18030", COMMON_SIMPLIFIED, FIRST_GB if pairs else NOTHING), ("cp950", COMMON_TRADITIONAL, FIRST_BIG5)):
         text = sample.decode(codec, "replace")
-        score = commonness(text, common)
+        score = commonness(text, common, everyday)
         if score > best_score:
             best, best_score = codec, score
     if best_score < (0.75 if lonely or latin else 0.35) or (lonely and latin):
@@ -197,15 +202,19 @@ def guess_chinese(data: bytes, latin: bool = False) -> str | None:
     return data.decode(best, "replace")
 
 
-def commonness(text: str, common: frozenset[str]) -> float:
+def commonness(text: str, common: frozenset[str], everyday: frozenset[str]) -> float:
     """How much a text looks like Chinese: 1 where every character is an everyday one, below 0 where many are damaged or private."""
     wide = [c for c in text if c > "\x7f"]
     if not wide:
         return 0.0
     score = 0.0
+    if len(wide) >= 12:
+        everyday = NOTHING  # a short text may hold no common character; a long one always does
     for c in wide:
         if c in common:
             score += 1.0
+        elif c in everyday:
+            score += 0.5
         elif "\u4e00" <= c <= "\u9fff":
             score += 0.3
         elif c in "，。！？：；、（）“”《》…—【】０１２３４５６７８９　":

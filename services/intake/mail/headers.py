@@ -10,11 +10,12 @@ from services.intake.mail.words import CONTROL, decode_words, raw_text
 
 MAX_ADDRESSES = 1000
 MAX_REFERENCES = 200
+#: bounded repeats: an unclosed quote must not make each later one search to the end again
 #: one address with what belongs to it: quoted strings, comments (one level), angle brackets, and everything up to the next separator
-PIECE = re.compile(r"(?:\"(?:[^\"\\]|\\.)*+\"|\((?:[^()\\]|\\.)*+\)|<[^<>]*+>|[^,;\"(<]|[\"(<])++", re.DOTALL)
+PIECE = re.compile(r"(?:\"(?:[^\"\\]|\\.){0,800}+\"|\((?:[^()\\]|\\.){0,800}+\)|<[^<>]{0,2000}+>|[^,;\"(<]|[\"(<])++", re.DOTALL)
 ANGLE = re.compile(r"<([^<>]*)>?")
-COMMENT = re.compile(r"\(((?:[^()\\]|\\.)*+)\)", re.DOTALL)
-QUOTED = re.compile(r"\"((?:[^\"\\]|\\.)*+)\"", re.DOTALL)
+COMMENT = re.compile(r"\(((?:[^()\\]|\\.){0,800}+)\)", re.DOTALL)
+QUOTED = re.compile(r"\"((?:[^\"\\]|\\.){0,800}+)\"", re.DOTALL)
 ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 SPACES = re.compile(r"\s+")
 GROUP = re.compile(r"^[^<>@\"]{0,200}:")

@@ -228,7 +228,8 @@ def block_end(lines: Sequence[str], quoted: Sequence[bool], start: int) -> int:
 def drop_signature(lines: Sequence[str], dropped: set[int]) -> None:
     """Drop what stands under a signature mark (RFC 3676 section 4.3), mobile clients' own lines, and the footer of a mailing list."""
     written = [i for i in range(len(lines)) if i not in dropped and lines[i].strip()]
-    for place, i in enumerate(written):
+    begin = max(0, len(written) - 4 * MAX_SIGNATURE)
+    for place, i in enumerate(written[begin:], begin):
         rest = written[place + 1 :]
         line = lines[i]
         if MOBILE.fullmatch(line) and len(line) < 90 and place:
