@@ -1,6 +1,6 @@
 """A mail relay on loopback that takes everything and keeps it: for the demo, the tests and the benchmarks. Never part of a running desk.
 
-Why not aiosmtpd: it takes about a fifth as many mails a second (bench/senders.py measures both) and would be the limit of what it
+Why not aiosmtpd: it takes about a sixth as many mails a second (bench/senders.py measures both) and would be the limit of what it
 measures. Speaks EHLO, HELO, MAIL, RCPT, DATA, RSET, NOOP, VRFY, QUIT, STARTTLS, AUTH PLAIN and LOGIN, with PIPELINING, SIZE, 8BITMIME
 and SMTPUTF8; has knobs for what goes wrong in life.
 """

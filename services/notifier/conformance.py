@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, cast
 
 import msgspec
 
@@ -62,10 +62,14 @@ class Taken(msgspec.Struct, frozen=True):
 class Platform(Protocol):
     """The outside world behind one sender. secrets: values of the settings that no error may show."""
 
-    settings: Mapping[str, str]
     source: str
     recipient: str
     secrets: Sequence[str]
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """With which the sender reaches this platform."""
+        ...
 
     def taken(self) -> Sequence[Taken]:
         """Everything taken since the last `clear`, in order."""
@@ -150,7 +154,7 @@ async def refuses_unknown_settings(make: Maker, platform: Platform) -> None:
 async def carries_a_letter(make: Maker, platform: Platform) -> None:
     async with opened(make, platform) as sender:
         letter = letter_for(platform)
-        said: object = await sender.send(letter)
+        said = cast(object, await sender.send(letter))  # what a sender gives back is not yet known to be what it promises
         taken = platform.taken()
         demand(isinstance(said, Sent), "send must return a Sent.")
         demand(len(taken) == 1, f"One letter must arrive once; {len(taken)} messages arrived.")
@@ -203,12 +207,18 @@ async def tells_an_unknown_outcome(make: Maker, platform: Platform) -> None:
         letter = letter_for(platform)
         failure = await failure_of(sender, letter, platform)
         demand(isinstance(failure, TemporaryFailure), "A cut line is a TemporaryFailure.")
-        demand(getattr(failure, "uncertain", False), "A line cut after the letter went out leaves it open whether it arrived: say uncertain=True.")
+        demand(
+            getattr(failure, "uncertain", False),
+            "A line cut after the letter went out leaves it open whether it arrived: say uncertain=True.",
+        )
         demand(len(platform.taken()) == 1, "A sender never sends a letter again by itself.")
         if sender.repeatable:
             await sender.send(letter)
             keys = {message.key for message in platform.taken()}
-            demand(len(keys) == 1 and "" not in keys, "`repeatable` means that a repeated letter carries the same id for the platform or client.")
+            demand(
+                len(keys) == 1 and "" not in keys,
+                "`repeatable` means that a repeated letter carries the same id for the platform or client.",
+            )
 
 
 async def waits_while_the_platform_is_away(make: Maker, platform: Platform) -> None:
@@ -223,7 +233,10 @@ async def waits_for_the_operator(make: Maker, platform: Platform) -> None:
     async with opened(make, platform) as sender:
         if await platform.fault(Fault.WRONG_LOGIN):
             failure = await failure_of(sender, letter_for(platform), platform)
-            demand(isinstance(failure, TemporaryFailure), "Wrong credentials are the operator's to mend: TemporaryFailure, so that letters wait.")
+            demand(
+                isinstance(failure, TemporaryFailure),
+                "Wrong credentials are the operator's to mend: TemporaryFailure, so that letters wait.",
+            )
             demand("DESK_SENDERS" in failure.message, "The message must tell the operator where to mend the credentials.")
 
 

@@ -38,24 +38,32 @@ async def open_senders(found: Mapping[str, Sender], settings: Mapping[str, Mappi
         if name not in found:
             known = ", ".join(sorted(found))
             raise ConfigError(f"DESK_SENDERS names a sender '{name}' that is not installed. Installed: {known}.")
-    by_source: dict[str, Sender] = {}
+    chosen = {name: sender for name, sender in found.items() if name in settings or name == ALWAYS_OPEN}
+    by_source = answering(chosen)
+    opened: dict[str, Sender] = {}
     try:
-        for name, sender in found.items():
-            if name not in settings and name != ALWAYS_OPEN:
-                continue
-            for source in sender.sources:
-                if source in by_source:
-                    both = f"'{by_source[source].name}' and '{name}'"
-                    raise ConfigError(f"The senders {both} both answer '{source}'. Leave one of them out of DESK_SENDERS.")
+        for name, sender in chosen.items():
             await sender.open(settings.get(name, {}))
-            by_source |= dict.fromkeys(sender.sources, sender)
+            opened[name] = sender
     except BaseException:
-        await close_senders(by_source)
+        await close_senders(opened)
         raise
     return by_source
 
 
-async def close_senders(by_source: Mapping[str, Sender]) -> None:
-    """Close each of them once."""
-    for sender in {id(sender): sender for sender in by_source.values()}.values():
+def answering(senders: Mapping[str, Sender]) -> dict[str, Sender]:
+    """The senders by the source they answer. Raises ConfigError when two answer the same."""
+    by_source: dict[str, Sender] = {}
+    for name, sender in senders.items():
+        for source in sender.sources:
+            if source in by_source:
+                both = f"'{by_source[source].name}' and '{name}'"
+                raise ConfigError(f"The senders {both} both answer '{source}'. Leave one of them out of DESK_SENDERS.")
+            by_source[source] = sender
+    return by_source
+
+
+async def close_senders(opened: Mapping[str, Sender]) -> None:
+    """Close each of them once, however many sources it answers."""
+    for sender in {id(sender): sender for sender in opened.values()}.values():
         await sender.close()

@@ -18,9 +18,8 @@ from shared.complaint import Notice
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """A notice put into words. message_id is the same for every attempt, so that a peer can recognise a repeated one.
 
-    For mail: subject, html, mail_from and from_name (our address and what the customer sees
-    beside it), reply_to (keyed address) and the ids of the thread,
-    bare and already cleaned. Every other channel has `text` only.
+    For mail: subject, html, mail_from and from_name (our address and the name customers see beside it), reply_to (keyed address) and the
+    ids of the thread, bare and already cleaned. Every other channel has `text` only.
     """
 
     notice: Notice

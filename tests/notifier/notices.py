@@ -33,11 +33,27 @@ KIND_OF = {struct: kind for kind, struct in DETAILS.items()}
 
 #: what a department writes to its customers, in their language
 SAYS = {
-    Locale.ZH_CN: ("物流公司已找到您的包裹，今天下午重新派送。\n签收后如有问题，请随时告诉我们。", "打包时漏放了缓冲材料，杯子在路上碎了", "今天补发一套新的，运费由我们承担"),
-    Locale.ZH_TW: ("物流公司已找到您的包裹，今天下午重新配送。\n簽收後若有問題，敬請隨時告訴我們。", "包裝時漏放緩衝材料，杯子在運送途中破損", "今天補寄一組新品，運費由我們負擔"),
-    Locale.EN: ("The carrier has found your parcel and delivers it this afternoon.\nIf anything is amiss, please tell us.", "The cup was packed without padding and broke on the way", "We send you a new set today, free of charge"),
+    Locale.ZH_CN: (
+        "物流公司已找到您的包裹，今天下午重新派送。\n签收后如有问题，请随时告诉我们。",
+        "打包时漏放了缓冲材料，杯子在路上碎了",
+        "今天补发一套新的，运费由我们承担",
+    ),
+    Locale.ZH_TW: (
+        "物流公司已找到您的包裹，今天下午重新配送。\n簽收後若有問題，敬請隨時告訴我們。",
+        "包裝時漏放緩衝材料，杯子在運送途中破損",
+        "今天補寄一組新品，運費由我們負擔",
+    ),
+    Locale.EN: (
+        "The carrier has found your parcel and delivers it this afternoon.\nIf anything is amiss, please tell us.",
+        "The cup was packed without padding and broke on the way",
+        "We send you a new set today, free of charge",
+    ),
 }
-TITLES = {Locale.ZH_CN: ("补发一套新品", "全额退款 89 元"), Locale.ZH_TW: ("補寄一組新品", "全額退款 445 元"), Locale.EN: ("A new set", "A full refund of 89 yuan")}
+TITLES = {
+    Locale.ZH_CN: ("补发一套新品", "全额退款 89 元"),
+    Locale.ZH_TW: ("補寄一組新品", "全額退款 445 元"),
+    Locale.EN: ("A new set", "A full refund of 89 yuan"),
+}
 ASKS = {
     Locale.ZH_CN: "外包装有没有破损？如果还留着，请拍一张",
     Locale.ZH_TW: "外包裝是否破損？若還留著，請拍一張照片",

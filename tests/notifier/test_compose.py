@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.notifier.compose import LONGEST_CHAIN, DeskIdentity, compose, load_wording
@@ -149,10 +150,12 @@ def test_names_and_zone_follow_the_desk() -> None:
     assert "China time" not in ack.text
 
 
-@pytest.mark.parametrize("wrong", [{"mail_from": "care"}, {"mail_from": "a@b\r\nc"}, {"zone": "Mars/Base"}, {"zone": "../../etc/passwd"}, {"reply_mailbox": "x"}])
+@pytest.mark.parametrize(
+    "wrong", [{"mail_from": "care"}, {"mail_from": "a@b\r\nc"}, {"zone": "Mars/Base"}, {"zone": "../../etc/passwd"}, {"reply_mailbox": "x"}]
+)
 def test_a_wrong_identity_is_refused_at_the_start(wrong: dict[str, str]) -> None:
     with pytest.raises(ConfigError):
-        DeskIdentity(**{"mail_from": "care@shop.example", "public_url": "https://d.example", **wrong})
+        msgspec.structs.replace(DESK, **wrong)
 
 
 def own(folder: Path, name: str, words: str) -> str:
@@ -165,7 +168,10 @@ def own(folder: Path, name: str, words: str) -> str:
 def test_an_organisation_may_have_its_own_words(tmp_path: Path) -> None:
     folder = own(tmp_path, "acknowledgement/zh-CN/short.txt", "收到啦 {{ reference }}，{{ when(detail.next_by) }} 前回您。")
     wording = load_wording(folder)
-    assert compose(notice(ACK, source="social/wechat"), desk=DESK, secret=SECRET, wording=wording).text == f"收到啦 {REFERENCE}，11月22日（周日）18:00 前回您。"
+    assert (
+        compose(notice(ACK, source="social/wechat"), desk=DESK, secret=SECRET, wording=wording).text
+        == f"收到啦 {REFERENCE}，11月22日（周日）18:00 前回您。"
+    )
     assert "Thank you" in compose(notice(ACK, Locale.EN, source="social/wechat"), desk=DESK, secret=SECRET, wording=wording).text
 
 

@@ -19,7 +19,11 @@ SORRY = {Locale.ZH_CN: r"抱歉|道歉|歉意", Locale.ZH_TW: r"抱歉|致歉", 
 THANKS = {Locale.ZH_CN: "谢谢", Locale.ZH_TW: "謝謝", Locale.EN: "Thank you"}
 NEVER = re.compile(r"规定|規定|条款|條款|无法受理|policy|not our (fault|responsibility)|unfortunately|亲[，,]|您必须", re.IGNORECASE)
 #: mainland words that give a converted text away in Taiwan, and the other way round
-FOREIGN = {Locale.ZH_CN: r"回覆|資訊|盡快|收件編號|訂單編號", Locale.ZH_TW: r"受理編號|信息|短信|反饋|郵箱|回復|訂單號|快遞|軟件", Locale.EN: r"[\u4e00-\u9fff]"}
+FOREIGN = {
+    Locale.ZH_CN: r"回覆|資訊|盡快|收件編號|訂單編號",
+    Locale.ZH_TW: r"受理編號|信息|短信|反饋|郵箱|回復|訂單號|快遞|軟件",
+    Locale.EN: r"[\u4e00-\u9fff]",
+}
 CHARSET = {Locale.ZH_CN: "gb2312", Locale.ZH_TW: "big5", Locale.EN: "ascii"}
 
 

@@ -27,7 +27,12 @@ async def behind(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerat
         yield platform
 
 
-@pytest.mark.parametrize(("behind", "check", "name"), [(name, check, name) for name, check in RUNS], indirect=["behind"], ids=lambda value: getattr(value, "__name__", None) or str(value))
+@pytest.mark.parametrize(
+    ("behind", "check", "name"),
+    [(name, check, name) for name, check in RUNS],
+    indirect=["behind"],
+    ids=lambda value: getattr(value, "__name__", None) or str(value),
+)
 async def test_sender_keeps_to_the_contract(behind: World, check: Check, name: str) -> None:
     await check(MAKERS[name], behind)
 
@@ -42,7 +47,14 @@ class Careless(Sender):
         return Sent()
 
 
-@pytest.mark.parametrize("check", [check for check in CHECKS if check.__name__ in {"refuses_unknown_settings", "carries_a_letter", "carries_a_long_letter", "carries_many_at_once"}])
+@pytest.mark.parametrize(
+    "check",
+    [
+        check
+        for check in CHECKS
+        if check.__name__ in {"refuses_unknown_settings", "carries_a_letter", "carries_a_long_letter", "carries_many_at_once"}
+    ],
+)
 async def test_the_suite_finds_a_careless_sender(check: Check, tmp_path: Path) -> None:
     with pytest.raises(Nonconformity):
         await check(Careless, CallBackList(tmp_path))

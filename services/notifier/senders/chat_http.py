@@ -35,7 +35,9 @@ def read_accounts(sender: str, accounts: str, account: type[Account]) -> dict[st
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         fields = ", ".join(account.__struct_fields__)
         shape = f"a JSON object of account: {{{fields}}}"
-        raise ConfigError(f"The setting 'accounts' of the sender '{sender}' cannot be read: {error}. It is {shape}.") from None
+        raise ConfigError(
+            f"The setting 'accounts' of the sender '{sender}' cannot be read: {error}. Write {shape} in DESK_SENDERS."
+        ) from None
 
 
 def account_of(sender: str, notice: Notice, accounts: Mapping[str, Account]) -> Account:

@@ -29,7 +29,8 @@ from services.notifier.sender import Letter, Sender, Sent
 from services.notifier.sender_settings import read_options
 from shared.errors import ConfigError, TemporaryFailure, Undeliverable
 
-ADDRESS = re.compile(r"[^\s<>()\[\]@,;:\\\"\x00-\x1f\x7f]{1,64}@[^\s<>()\[\]@,;:\\\"\x00-\x1f\x7f]{1,255}")
+WORD = r"[^\s<>()\[\]@,;:\\\"\x00-\x1f\x7f.]+"
+ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@.{{1,255}}\Z){WORD}(?:\.+{WORD})*@{WORD}(?:\.{WORD})*")
 IDLE_CHECK = 30.0
 LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 #: the relay wants a login or refuses ours: nothing about the recipient
