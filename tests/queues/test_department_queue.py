@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 from redis.asyncio import Redis
@@ -14,8 +15,9 @@ from redis.crc import key_slot
 
 from shared.complaint import Priority
 from shared.errors import LeaseLost, TemporaryFailure
-from shared.queues.contract import Counts, Dead, Done, Item, Place, Retry, Settlement
+from shared.queues.contract import Counts, Dead, Done, Item, Lease, Place, Retry, Settlement
 from shared.queues.department import BY_RANK, DepartmentQueue, score_of
+from shared.queues.doorbell import Doorbell
 from tests.queues.waiting import wait_until
 from tests.valkey import PrivateValkey
 
@@ -181,6 +183,42 @@ async def test_a_waiter_is_served_after_the_server_was_wiped_or_restarted(own_va
         await wait_until(lambda: taken(queue, items(2)), "the restarted server takes items")
         assert await patient
         await queue.aclose()
+
+
+async def test_whoever_waits_is_woken_at_once_and_not_by_chance(redis: Redis, queue: DepartmentQueue) -> None:
+    """A listener that looks by itself only once a minute hears of everything that makes an item claimable."""
+    bell = Doorbell(redis, "desk:q:{after_sales}:wake", queue._look, longest_silence=60.0)
+
+    async def listening() -> bool:
+        return any(client["sub"] != "0" for client in await redis.client_list())
+
+    async def woken_by(cause: Awaitable[object]) -> Lease:
+        waiting = asyncio.create_task(bell.wait(30.0))
+        await wait_until(listening, "the listener listens")
+        await redis.ping()
+        await cause
+        assert await asyncio.wait_for(waiting, 10.0)
+        (lease,) = await queue.claim(1, 60.0, "a")
+        return lease
+
+    lease = await woken_by(queue.put(items(1)))
+    lease = await woken_by(queue.settle(lease.reference, lease.token, Retry()))
+    lease = await woken_by(queue.settle(lease.reference, lease.token, Retry(0.2)))
+    await queue.settle(lease.reference, lease.token, Dead("x"))
+    lease = await woken_by(queue.requeue(lease.reference))
+    await queue.extend(lease.reference, lease.token, 0.3)
+    assert (await woken_by(asyncio.sleep(0))).attempts == 5
+    await bell.aclose()
+
+
+async def test_instants_are_epoch_seconds_of_the_server(queue: DepartmentQueue) -> None:
+    before = time.time()
+    await queue.put(items(1))
+    (lease,) = await queue.claim(1, 30.0, "a")
+    after = time.time()
+    assert before - 0.01 <= lease.enqueued_at <= after + 0.01
+    assert before + 29.99 <= lease.expires_at <= after + 30.01
+    assert lease.due_at == DUE + 1
 
 
 async def test_a_waiter_that_goes_away_takes_nobodys_turn(queue: DepartmentQueue) -> None:

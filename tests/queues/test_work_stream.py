@@ -49,6 +49,7 @@ async def test_what_was_added_before_any_reader_comes_in_order_and_leaves_when_s
         await stream.settle(ids(batch))
     assert got == [f"C{n}" for n in range(150)]
     assert await stream.length() == 0
+    assert (await redis.xpending("desk:s:{received}", "desk"))["pending"] == 0
     assert await stream.read(64, 1) == []
 
 
