@@ -232,9 +232,11 @@ class Notices(Part, frozen=True):
 
 
 class WordingRule(Part, frozen=True):
-    """Words that speak for a category. Patterns are regular expressions over the normalised text (lower case, simplified characters).
+    """Words that speak for a category.
 
-    weight: how strongly, in log-odds; negative speaks against. unless: patterns that undo the rule. script: which texts it is tried on.
+    Patterns are regular expressions over the folded text (lower case, half width, simplified characters); a `~` in one stands for a short
+    stretch of the same sentence. A hit right behind a negation does not count. weight: how strongly, in log-odds; negative speaks
+    against. unless: patterns that undo the rule. script: which texts it is tried on.
     """
 
     id: str

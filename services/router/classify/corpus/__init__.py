@@ -1,0 +1,88 @@
+"""The training lines that ship with the desk, written for it, and how each is told in several ways.
+
+A line and all its variants are one family: cross-validation keeps a family together, so that near copies do not flatter.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import tomllib
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from services.router.classify.script import HAN, language
+
+FOLDER = Path(__file__).parent
+SLOT = re.compile(r"\{(\w+)\}")
+
+
+class Line(NamedTuple):
+    """One training text. family: the written line it came from. weight: what it counts, so that each family counts once."""
+
+    text: str
+    category: str
+    family: int
+    weight: float
+
+
+def families(folder: Path = FOLDER) -> list[tuple[str, str]]:
+    """(category, line) for every written line, in a fixed order."""
+    found: list[tuple[str, str]] = []
+    for path in sorted(folder.glob("*.toml")):
+        if path.name == "fills.toml":
+            continue
+        for category, block in tomllib.loads(path.read_text(encoding="utf-8")).items():
+            found += [(category, line.strip()) for line in str(block).strip().splitlines() if line.strip()]
+    return found
+
+
+def expand(pairs: list[tuple[str, str]], variants: int = 6, folder: Path = FOLDER) -> list[Line]:
+    """Every family in its variants; the same input gives the same output, whatever ran before."""
+    fills = tomllib.loads((folder / "fills.toml").read_text(encoding="utf-8"))
+    by_kind: dict[tuple[str, str], list[str]] = {}
+    for category, line in pairs:
+        by_kind.setdefault((category, _kind(line)), []).append(line)
+    lines: list[Line] = []
+    for family, (category, line) in enumerate(pairs):
+        draw = random.Random(zlib.crc32(f"{category}|{line}".encode()))  # noqa: S311 - fills of training lines, not a secret
+        kind = _kind(line)
+        texts = [line]
+        makers = [_dressed, _dressed, _doubled, _praised, _dressed, _doubled]
+        for maker in makers[: variants - 1]:
+            texts.append(maker(line, category, kind, by_kind[category, kind], fills, draw))
+        lines += [Line(_filled(text, fills["slots"], draw), category, family, 1 / variants) for text in texts]
+    return lines
+
+
+def _kind(line: str) -> str:
+    if not HAN.search(line):
+        return "latin"
+    return "tw" if language(SLOT.sub("", line)) == "zh-TW" else "han"
+
+
+def _dressed(line: str, category: str, kind: str, _: list[str], fills: dict[str, Any], draw: random.Random) -> str:
+    around = fills["around"]
+    before = draw.choice(around[f"before_{kind}"]) if draw.random() < 0.6 else ""
+    # "I will report you" belongs to no praise and no question.
+    after = draw.choice(around[f"after_{kind}"]) if category != "other" and draw.random() < 0.6 else ""
+    return before + line + after
+
+
+def _doubled(line: str, category: str, kind: str, same: list[str], fills: dict[str, Any], draw: random.Random) -> str:
+    other = draw.choice(same)
+    glue = " " if kind == "latin" else "。"
+    return glue.join((line, other) if draw.random() < 0.5 else (other, line)) if category != "other" or len(line) > 6 else line
+
+
+def _praised(line: str, category: str, kind: str, _: list[str], fills: dict[str, Any], draw: random.Random) -> str:
+    if category == "other":
+        return line
+    shape = draw.choice(fills["praise"][f"but_{kind}"])
+    praise = draw.choice(fills["praise"][kind])
+    return shape.replace("{praise}", praise).replace("{line}", line)
+
+
+def _filled(text: str, slots: dict[str, list[str]], draw: random.Random) -> str:
+    return SLOT.sub(lambda match: draw.choice(slots[match[1]]), text)
