@@ -16,7 +16,8 @@ from redis.exceptions import RedisError
 from shared.errors import TemporaryFailure
 from shared.ledger import Ledger, complaints, outbox
 from shared.ledger.outbox import Entry, Topic
-from shared.queues.department import DepartmentQueue, Item
+from shared.queues.contract import Item
+from shared.queues.department import DepartmentQueue
 from shared.queues.stream import WorkStream
 
 GRACE = timedelta(seconds=3)
@@ -113,7 +114,7 @@ class Relay:
         by_department: dict[str, list[Item]] = {}
         for w in work.values():
             if w.state == "open":
-                item = Item(reference=w.reference, priority=w.priority.rank, due_at=w.due_by.timestamp())
+                item = Item(reference=w.reference, priority=w.priority, due_at=w.due_by.timestamp())
                 by_department.setdefault(w.department, []).append(item)
         for department, items in by_department.items():
             await self._departments[department].put(items)
