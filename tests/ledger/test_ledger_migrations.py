@@ -86,5 +86,5 @@ async def test_a_failed_migration_leaves_nothing_behind(empty_url: str):
 async def test_a_ledger_of_a_newer_release_is_refused_with_the_mend(ledger: Ledger):
     async with ledger.write() as tx:
         await tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(ConfigError, match="9999.*newer release"):
+    with pytest.raises(ConfigError, match=r"9999.*newer release"):
         await upgrade(ledger)
