@@ -143,7 +143,7 @@ def _environment(home: Path, mailbox: ImapServer, relay: SmtpPeer, platforms: in
     }
     senders = {
         "smtp": {"host": "127.0.0.1", "port": str(relay.port), "from": inputs.CARE},
-        "wechat": {"appid": inputs.WECHAT_APP, "secret": "demo-app-secret", "base_url": web},
+        "wechat": {"app_id": inputs.WECHAT_APP, "secret": "demo-app-secret", "base_url": web},
         "telegram": {"token": "777000:demo-bot-token", "base_url": web},
     }
     intake, router, notifier = _free_ports(3)

@@ -12,7 +12,7 @@ import msgspec
 
 from services.router import clocks
 from services.router.assign import assign
-from services.router.classify import understand
+from services.router.classify import hints_of, understand
 from services.router.prioritise import prioritise
 from shared.complaint import Category, Decision, Priority, Reason, Submission
 from shared.policy import Policy
@@ -31,10 +31,11 @@ def decide(case: Case, policy: Policy) -> Decision:
     """The whole decision with its reasons and the policy's hash. The same case and policy always give the same decision."""
     first = case.submissions[0]
     text = "\n\n".join(s.text for s in case.submissions if s.text)
-    seen = understand(first.subject, text, first.channel, policy=policy, hint=first.category_hint)
-    pressing = prioritise(seen, first.channel, policy=policy, tier=case.tier, follow_ups=len(case.submissions) - 1)
+    seen = understand(first.subject, text, first.channel, hints_of(first, tier=case.tier), policy)
+    pressing = prioritise(seen, first.channel, policy, tier=case.tier)
     department, why = assign(seen.category, review=seen.review, policy=policy)
-    orders = tuple(dict.fromkeys(s.order_number for s in case.submissions if s.order_number)) or seen.order_numbers
+    orders = tuple(dict.fromkeys((*(s.order_number for s in case.submissions if s.order_number), *seen.order_numbers)))
+    by = clocks.deadlines(case.received_at, seen.category, complex_case=pressing.complex, policy=policy, signals=frozenset(seen.signals))
     return Decision(
         category=seen.category,
         priority=pressing.priority,
@@ -46,10 +47,10 @@ def decide(case: Case, policy: Policy) -> Decision:
         language=seen.language,
         order_numbers=orders,
         phones=seen.phones,
-        demand=first.demand or seen.demand,
-        missing=tuple(fact for fact in seen.missing if not (fact == "order_number" and orders)),
+        demand=seen.demand,
+        missing=seen.missing,
         reasons=(*seen.reasons, *pressing.reasons, why),
-        deadlines=clocks.deadlines(case.received_at, seen.category, complex_case=pressing.complex, policy=policy, signals=seen.signals),
+        deadlines=by,
         policy_hash=policy.hash,
     )
 

@@ -6,6 +6,7 @@ A marker key says that this Redis has been filled. Whoever finds it missing fill
 from __future__ import annotations
 
 import asyncio
+import secrets
 from datetime import UTC, datetime
 
 import structlog
@@ -19,6 +20,8 @@ from shared.queues.department import DepartmentQueue
 from shared.queues.stream import WorkStream
 
 MARKER = "desk:filled"
+FILLING = "desk:filling:"
+FILL_WITHIN = 3600
 LOOK_EVERY = 1.0
 PAGE = 1000
 
@@ -50,8 +53,11 @@ class Rebuild:
 
     async def now(self) -> dict[str, int]:
         """Put everything the ledger still wants done into Redis; how many of each. What is there already is not doubled."""
+        token = secrets.token_hex(8)
+        await self._redis.set(FILLING + token, "1", ex=FILL_WITHIN)
         counts = {"received": await self._refill_received(), "notices": await self._refill_notices(), "work": await self._refill_work()}
-        await self._redis.set(MARKER, datetime.now(UTC).isoformat())
+        if await self._redis.getdel(FILLING + token):  # gone when Redis was emptied meanwhile: then the marker stays away, and we start again
+            await self._redis.set(MARKER, datetime.now(UTC).isoformat())
         return counts
 
     async def _refill_received(self) -> int:

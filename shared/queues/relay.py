@@ -117,7 +117,11 @@ class Relay:
                 item = Item(reference=w.reference, priority=w.priority, due_at=w.due_by.timestamp())
                 by_department.setdefault(w.department, []).append(item)
         for department, items in by_department.items():
-            await self._departments[department].put(items)
+            queue = self._departments.get(department)
+            if queue is None:  # the policy no longer has it: `desk doctor` tells, `desk queue rebuild` fills it once it is back
+                log.error("relay.no_such_department", department=department, complaints=len(items))
+                continue
+            await queue.put(items)
 
     async def _empty_queues(self, references: Sequence[str]) -> None:
         """Work that is no longer a department's leaves whichever queue still holds it."""
