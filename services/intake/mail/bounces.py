@@ -12,7 +12,7 @@ from email import message_from_bytes
 from email.policy import compat32
 
 import msgspec
-from flufl.bounce import all_failures
+from flufl.bounce import all_failures  # pyright: ignore[reportUnknownVariableType] - its argument has no annotation
 
 from services.intake.mail.automatic import first
 from services.intake.mail.headers import BARE, clean_mailbox, first_id
