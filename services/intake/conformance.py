@@ -19,13 +19,17 @@ from types import FrameType
 
 import msgspec
 
-from services.intake import hostile
+from services.intake import hostile, registry
 from services.intake.adapter import Adapter, Delivery, Parsed
 from services.intake.cases import Case, Outcome, fixtures_of, load, run
+from services.intake.cases import bless as bless_cases
+from services.intake.report import Check, Report, render
 from services.intake.watch import watched
 from shared.complaint import Submission, decode_submission, encode
 from shared.errors import SubmissionRejected, TooLarge, Unreadable, Untrusted
 from shared.references import dedupe_key
+
+__all__ = ["Accept", "Check", "Report", "check", "check_accept", "check_installed", "render"]
 
 #: stores what was parsed from one delivery and gives back one reference a submission, as intake's spine does
 Accept = Callable[[Delivery, tuple[Parsed, ...]], Awaitable[Sequence[str]]]
@@ -38,35 +42,6 @@ NOISE = {
 }
 CHATTER = ("logged", "printed", "warned")
 SEED = 20260301
-SHOWN = 6
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One promise, and every way it was broken: each problem is a sentence that names the case and the mend."""
-
-    name: str
-    promise: str
-    problems: tuple[str, ...] = ()
-
-    @property
-    def passed(self) -> bool:
-        return not self.problems
-
-
-class Report(msgspec.Struct, frozen=True):
-    """All promises of one adapter."""
-
-    adapter: str
-    cases: int
-    checks: tuple[Check, ...]
-
-    @property
-    def passed(self) -> bool:
-        return all(one.passed for one in self.checks)
-
-    def plus(self, more: Check) -> Report:
-        """The report with one more check in it."""
-        return msgspec.structs.replace(self, checks=(*self.checks, more))
 
 
 class _TooSlow(BaseException):
@@ -99,6 +74,17 @@ def check(adapter: Adapter, cases: Path | Sequence[Case] | None = None, *, limit
             Check("silent", "nothing is logged or printed, so no personal data can leak", silent),
         ),
     )
+
+
+def check_installed(name: str, fixtures: Path | None = None, *, bless: bool = False) -> Report:
+    """`check` for an installed adapter by name, or for one that is not installed yet by the path of its module.
+
+    bless: first write the expected files anew from what the adapter does now. Raises ConfigError that names the mend.
+    """
+    adapter = registry.load_file(Path(name)) if name.endswith(".py") else registry.get(name)
+    folder = fixtures or fixtures_of(adapter)
+    written = bless_cases(adapter, folder) if bless else []
+    return msgspec.structs.replace(check(adapter, folder), blessed=tuple(written))
 
 
 def gather(adapter: Adapter, cases: Path | Sequence[Case] | None) -> list[Case]:
@@ -160,7 +146,7 @@ def flaws(parsed: Parsed, account: str) -> Iterator[str]:
     try:
         if decode_submission(encode(submission)) != submission:
             yield "the submission changes on its way through JSON. Use the types of the schema, tuples for lists."
-        if b"\\u0000" in encode(submission):
+        if b"\\u0000" in encode(submission).replace(b"\\\\", b""):
             yield "a text holds a NUL character, which PostgreSQL refuses. Read texts through shared.reading.tidy."
     except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
         yield f"the submission cannot be stored ({named(error)}). Use the types of the schema and no lone surrogates."
@@ -189,8 +175,8 @@ def dedupe(adapter: Adapter, cases: Sequence[Case]) -> tuple[str, ...]:
     owners: dict[str, tuple[str, Submission]] = {}
     keys: dict[str, list[str]] = {}
     for case, got in taken(adapter, cases):
-        keys[case.name] = [dedupe_key(one.submission, case.raw) for one in got.parsed]
-        if keys[case.name] != [dedupe_key(one.submission, case.raw) for one in outcome(adapter, case, noisy(case.delivery)).parsed]:
+        keys[case.name] = keys_of(got)
+        if keys[case.name] != keys_of(outcome(adapter, case, noisy(case.delivery))):
             problems.append(
                 f"{case.name}: the dedupe key changes with unrelated headers or the time of arrival. Make external_id from content."
             )
@@ -209,12 +195,18 @@ def dedupe(adapter: Adapter, cases: Sequence[Case]) -> tuple[str, ...]:
     return tuple(problems)
 
 
+def keys_of(got: Outcome) -> list[str]:
+    """The dedupe keys of what was parsed, made as intake's spine makes them: from the bytes that `verify` gave back."""
+    return [dedupe_key(one.submission, got.verified.raw if got.verified else b"") for one in got.parsed]
+
+
 def bounded(adapter: Adapter, cases: Sequence[Case], limit: float) -> tuple[str, ...]:
     """The bad bodies that crash the adapter or keep it busy."""
     problems: dict[str, str] = {}
-    for case, got in taken(adapter, cases)[:6]:
+    for number, (case, got) in enumerate(taken(adapter, cases)):
         verified = got.verified or case.delivery
-        for label, body in (*hostile.ALWAYS, *hostile.bodies(verified.raw, adapter.max_bytes, SEED)):
+        largest = adapter.max_bytes if number < 3 else min(adapter.max_bytes, 1 << 16)
+        for label, body in (*hostile.ALWAYS, *hostile.bodies(verified.raw, largest, SEED + number)):
             said = slip(adapter, msgspec.structs.replace(verified, raw=body), case.meta.account, limit)
             if said:
                 problems.setdefault(said, f"{case.name}, {label}: {said}")
@@ -404,16 +396,3 @@ def difference(wanted: Mapping[str, object], got: Mapping[str, object]) -> str:
 def named(error: BaseException) -> str:
     """An unexpected exception in a few words."""
     return f"{type(error).__name__} ({str(error)[:100]})"
-
-
-def render(report: Report) -> str:
-    """The report for a terminal: one line a promise, and under a broken one what is wrong and how to mend it."""
-    lines = [f"{report.adapter}: {report.cases} cases"]
-    for one in report.checks:
-        lines.append(f"  {'ok  ' if one.passed else 'FAIL'} {one.name:<11} {one.promise}")
-        lines += [f"         - {problem}" for problem in one.problems[:SHOWN]]
-        if len(one.problems) > SHOWN:
-            lines.append(f"         - and {len(one.problems) - SHOWN} more")
-    failed = sum(not one.passed for one in report.checks)
-    lines.append("  all promises are kept" if not failed else f"  {failed} of {len(report.checks)} promises are broken")
-    return "\n".join(lines)

@@ -6,8 +6,11 @@ There is no list of adapters anywhere else: what is installed is what there is.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import msgspec
 
@@ -64,7 +67,26 @@ def load(entry: EntryPoint) -> Adapter:
     return adapter
 
 
-def load_all(found: Iterable[EntryPoint] | None = None) -> dict[str, Adapter]:
+def load_file(path: Path) -> Adapter:
+    """The adapter in a file that no installed package names yet, for `desk adapters check FILE`. Raises ConfigError."""
+    name = f"desk_adapter_file_{path.stem}"
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ConfigError(f"{path} is no Python file. Give the path of an adapter's module.")
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # structs resolve their annotations through it, and fixtures are found beside it
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ConfigError(f"{path} cannot be loaded: {type(error).__name__}: {error}. Mend it.") from error
+    adapter = getattr(module, "ADAPTER", None)
+    if not isinstance(adapter, Adapter):
+        raise ConfigError(f"{path} has no ADAPTER that is an instance of services.intake.adapter.Adapter. Add one at its end.")
+    return adapter
+
+
+def find_adapters(found: Iterable[EntryPoint] | None = None) -> dict[str, Adapter]:
     """Every installed adapter by name. Raises ConfigError at the first that does not load: intake must not start with a channel missing."""
     return {name: load(entry) for name, entry in entries(found).items()}
 

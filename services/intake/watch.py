@@ -8,8 +8,8 @@ looks the same), and a name read from an `os.environ` that was copied before. Mo
 
 from __future__ import annotations
 
+import gc
 import logging
-import os
 import sys
 import threading
 from collections.abc import Generator
@@ -91,7 +91,7 @@ class Watch:
             self.note(f"logged ({frame.f_locals['record'].name})")
         elif module == "structlog" or module.startswith("structlog."):
             self.note("logged (structlog)")
-        elif code.co_filename == os.__file__ and code.co_qualname.startswith(("_Environ.", "getenv")):
+        elif module == "os" and code.co_qualname.startswith(("_Environ.", "getenv")):
             self.note("read the environment")
 
 
@@ -115,8 +115,9 @@ def watched() -> Generator[Watch]:
     if not _hooked:
         sys.addaudithook(_audit)
         _hooked = True
-    watch, before, level = Watch(), sys.getprofile(), logging.root.level
+    watch, before, level, collecting = Watch(), sys.getprofile(), logging.root.level, gc.isenabled()
     logging.root.setLevel(logging.INFO)
+    gc.disable()  # finalizers and the collector's callbacks are somebody else's work
     _current = watch
     sys.setprofile(watch.profile)
     try:
@@ -125,3 +126,5 @@ def watched() -> Generator[Watch]:
         sys.setprofile(before)
         _current = None
         logging.root.setLevel(level)
+        if collecting:
+            gc.enable()

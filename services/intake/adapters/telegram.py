@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
 
 from services.intake.adapter import Adapter, Delivery, Parsed
 from shared.complaint import Attachment, Channel, Customer, Identity, Submission
 from shared.contacts import read_phone
-from shared.errors import Untrusted
+from shared.errors import Unreadable, Untrusted
 from shared.evidence import safe_name
 from shared.reading import from_seconds, one_line, read_json, tidy
 
@@ -69,7 +70,7 @@ class Chat(msgspec.Struct):
 class File(msgspec.Struct):
     """Any of the platform's file objects; the fields they share."""
 
-    file_id: str
+    file_id: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,300}$")]
     file_unique_id: str = ""
     file_size: int = 0
     file_name: str = ""
@@ -143,12 +144,14 @@ class TelegramAdapter(Adapter):
             raise Untrusted(f"No secret_token for the Telegram account {delivery.account}: add it to DESK_ACCOUNTS and to setWebhook.")
         given = delivery.headers.get(HEADER, "")
         if not hmac.compare_digest(token.encode(), given.encode("utf-8", "surrogatepass")):
-            raise Untrusted(f"The header {HEADER} does not fit. Give setWebhook the secret_token of account {delivery.account}.")
+            raise Untrusted(f"The header {HEADER} is missing or wrong. Give setWebhook the secret_token of account {delivery.account}.")
         return delivery
 
     def parse(self, delivery: Delivery) -> tuple[Parsed, ...]:
         update = read_json(UPDATE, delivery.raw)
-        update_id = read_json(NUMBER, bytes(update.get("update_id", msgspec.Raw(b'"missing"'))))
+        if "update_id" not in update:
+            raise Unreadable("The body has no update_id, so it is not one of Telegram's updates.")
+        update_id = read_json(NUMBER, bytes(update["update_id"]))
         for name, edited in SAID.items():
             if name in update:
                 raw = bytes(update[name])

@@ -84,7 +84,8 @@ class WebFormAdapter(Adapter):
         kind, boundary = content_type(delivery)
         if kind == "application/json":
             form = read_json(FORM, delivery.raw)
-            return (submission(form, delivery, external_id=f"{form.form_id}:{digest(form, ())}" if form.form_id else ""),)
+            rendering = one_line(form.form_id)
+            return (submission(form, delivery, external_id=f"{rendering}:{digest(form, ())}" if rendering else ""),)
         if kind == "multipart/form-data":
             pairs, uploads = read_multipart(delivery.raw, boundary)
         elif kind == "application/x-www-form-urlencoded":
@@ -94,7 +95,7 @@ class WebFormAdapter(Adapter):
         form, other = read_fields(pairs)
         attachments, files = keep(uploads)
         # the boundary is new at each attempt, so raw bytes would not show that two attempts are the same
-        external_id = f"{form.form_id}:{digest(form, (*files, *sorted(other.items())))}"
+        external_id = f"{one_line(form.form_id)}:{digest(form, (*files, *sorted(other.items())))}"
         return (submission(form, delivery, external_id=external_id, attachments=attachments, files=files, other=other),)
 
 

@@ -210,7 +210,8 @@ def keep(pushed: list[PushedFile]) -> tuple[tuple[Attachment, ...], dict[str, by
     attachments: list[Attachment] = []
     files: dict[str, bytes] = {}
     for number, file in enumerate(pushed, 1):
-        if bool(file.content) == bool(file.remote_id.strip()):
+        remote_id = one_line(file.remote_id)
+        if bool(file.content) == bool(remote_id):
             raise Unreadable(f"File {number} needs either content (base 64) or remote_id, not both and not neither.")
         if len(file.content) > MAX_FILE:
             raise TooLarge(f"File {number} is larger than {MAX_FILE >> 20} MB. Send a smaller one, or its remote_id.")
@@ -219,7 +220,7 @@ def keep(pushed: list[PushedFile]) -> tuple[tuple[Attachment, ...], dict[str, by
         media_type = found or declared or "application/octet-stream"
         name = safe_name(file.filename, found, f"evidence-{number}")
         if not file.content:
-            attachments.append(Attachment(filename=name, media_type=media_type, remote_id=one_line(file.remote_id)))
+            attachments.append(Attachment(filename=name, media_type=media_type, remote_id=remote_id))
             continue
         sha256 = hashlib.sha256(file.content).hexdigest()
         files[sha256] = file.content
