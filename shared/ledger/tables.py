@@ -274,6 +274,7 @@ mailboxes = Table(
     Column("folder", String(255), nullable=False),
     Column("uidvalidity", BigInteger, nullable=False),
     Column("last_uid", BigInteger, nullable=False),
+    Column("start_uid", BigInteger, nullable=False),
     Column("last_ok_at", Instant, nullable=False),
     PrimaryKeyConstraint("account", "folder"),
     **SMALL_ROWS,

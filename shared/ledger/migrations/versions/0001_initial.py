@@ -144,6 +144,7 @@ def upgrade() -> None:
         sa.Column("folder", sa.String(length=255), nullable=False),
         sa.Column("uidvalidity", sa.BigInteger(), nullable=False),
         sa.Column("last_uid", sa.BigInteger(), nullable=False),
+        sa.Column("start_uid", sa.BigInteger(), nullable=False),
         sa.Column("last_ok_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("account", "folder"),
         sqlite_with_rowid=False,
