@@ -107,16 +107,26 @@ class TemporaryFailure(DeskError):
     code = "temporary_failure"
     status = 503
 
-    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
-        """`retry_after` in seconds, where the failing side said one or we know one."""
+    def __init__(self, message: str = "", *, retry_after: float | None = None, uncertain: bool = False) -> None:
+        """`retry_after` in seconds, where the failing side said one or we know one.
+
+        `uncertain`: the other side may have done what was asked although we never heard so; repeat it only where repeating does no harm.
+        """
         super().__init__(message)
         self.retry_after = retry_after
+        self.uncertain = uncertain
 
 
 class Undeliverable(DeskError):
     """The recipient cannot be reached on this channel."""
 
     code = "undeliverable"
+
+
+class IncompleteNotice(DeskError):
+    """The notice lacks something its wording needs. Add it to the notice's detail and send the notice again."""
+
+    code = "incomplete_notice"
 
 
 class ConfigError(DeskError):

@@ -81,3 +81,8 @@ def read_reply_token(value: str, secret: bytes) -> str | None:
 def tracking_token(reference: str, secret: bytes) -> str:
     """The unguessable part of the link under which the customer sees the progress: 32 hex characters."""
     return hmac.digest(secret, b"track:" + reference.encode(), "sha256")[:16].hex()
+
+
+def tracking_url(public_url: str, reference: str, secret: bytes) -> str:
+    """The link under which the customer sees the progress, for receipts and letters alike."""
+    return f"{public_url.rstrip('/')}/track/{reference}/{tracking_token(reference, secret)}"

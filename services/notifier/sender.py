@@ -16,7 +16,11 @@ from shared.complaint import Notice
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """A notice put into words. message_id is the same for every attempt, so that a peer can recognise a repeated one."""
+    """A notice put into words. message_id is the same for every attempt, so that a peer can recognise a repeated one.
+
+    For mail: subject, html, reply_to (keyed address), from_name (what the customer sees beside our address) and the ids of the thread,
+    bare and already cleaned. Every other channel has `text` only.
+    """
 
     notice: Notice
     subject: str
@@ -24,6 +28,9 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     html: str
     message_id: str
     reply_to: str = ""
+    from_name: str = ""
+    in_reply_to: str = ""
+    references: tuple[str, ...] = ()
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
