@@ -1,27 +1,12 @@
-"""How to reach the customer who sent a submission, and the acknowledgement that goes there. Pure."""
+"""The acknowledgement of a new complaint. Pure; how customers are reached is in shared/reach.py."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from shared.complaint import Channel, Complaint, Deadline, Locale, Notice, NoticeKind, Submission, Thread
-
-REPLY_TO_THE_SAME = (Channel.EMAIL, Channel.SOCIAL, Channel.CHAT)
-
-
-def reach(submission: Submission) -> tuple[str, str] | None:
-    """(source, recipient) the customer can be written to: the way they came, else their e-mail, else their telephone."""
-    by_kind = {i.kind: i.value for i in reversed(submission.customer.identities)}
-    if submission.channel is Channel.EMAIL:
-        return ("email", by_kind["email"]) if "email" in by_kind else None
-    if submission.channel in REPLY_TO_THE_SAME and submission.conversation:
-        return submission.source, submission.conversation
-    if "email" in by_kind:
-        return "email", by_kind["email"]
-    if "phone" in by_kind:
-        return "phone", by_kind["phone"]
-    return None
+from shared.complaint import Complaint, Deadline, Locale, Notice, NoticeKind, Submission, Thread
+from shared.reach import reach
 
 
 def acknowledge(complaint: Complaint, submission: Submission, due: Sequence[Deadline]) -> Notice | None:

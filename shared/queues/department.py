@@ -43,7 +43,7 @@ PLACES = tuple(Place)
 DEPARTMENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 SCRIPTS = {
     name: load_script("prelude", name)
-    for name in ("put", "claim", "extend", "settle", "reap", "reprioritise", "withdraw", "requeue", "entries", "counts")
+    for name in ("put", "claim", "extend", "settle", "reap", "reprioritise", "withdraw", "requeue", "entries", "counts", "held")
 }
 PUT_AT_ONCE = 500
 
@@ -113,6 +113,11 @@ class DepartmentQueue:
         for settlement in settlements:
             args += (settlement.reference, settlement.token, *outcome_args(settlement.outcome))
         return [as_text(reference) for reference in await self._run("settle", *args)] if args else []
+
+    async def lost(self, leases: Sequence[tuple[str, str]]) -> list[str]:
+        """Of these (reference, token) pairs, the references whose lease is lost, in one round trip; nothing changes."""
+        args = [part for lease in leases for part in lease]
+        return [as_text(reference) for reference in await self._run("held", *args)] if args else []
 
     async def reap(self) -> int:
         """Bring back the items of expired leases; how many there were. Claims do so too: this is for a department nobody claims from."""
