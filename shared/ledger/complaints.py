@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, and_, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import Row, and_, bindparam, delete, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Category, Channel, Complaint, Decision, Event, Priority, State
 from shared.errors import Raced, UnknownReference
-from shared.ledger.tables import complaints, events, matters, submissions, threads
+from shared.ledger.tables import OPEN_WORK, UNDECIDED, complaints, events, matters, threads
 
 FIELDS = tuple(c.name for c in complaints.columns if not c.name.startswith("work"))
 _columns = [complaints.c[name] for name in FIELDS]
@@ -175,7 +175,7 @@ async def undecided(tx: AsyncConnection, *, before: datetime, limit: int) -> lis
     """References still waiting for the router, oldest first."""
     rows = await tx.execute(
         select(complaints.c.reference)
-        .where(complaints.c.state == State.RECEIVED, complaints.c.received_at < before)
+        .where(UNDECIDED, complaints.c.received_at < before)
         .order_by(complaints.c.received_at)
         .limit(limit)
     )
@@ -199,33 +199,14 @@ class Work(msgspec.Struct, frozen=True):
 async def open_work(tx: AsyncConnection, *, after: str = "", limit: int = 1000) -> list[Work]:
     """Pages through all open work by reference, for rebuilding the queues; `after` is the last reference seen."""
     rows = await tx.execute(
-        select(
-            complaints.c.reference,
-            complaints.c.department,
-            complaints.c.priority,
-            complaints.c.work_by,
-            complaints.c.work,
-            complaints.c.work_reason,
-        )
-        .where(complaints.c.work == "open", complaints.c.reference > after)
-        .order_by(complaints.c.reference)
-        .limit(limit)
+        select(*_work).where(OPEN_WORK, complaints.c.reference > after).order_by(complaints.c.reference).limit(limit)
     )
     return [Work(r.reference, r.department, Priority(r.priority), r.work_by, r.work, r.work_reason) for r in rows]
 
 
 async def work_of(tx: AsyncConnection, references: Sequence[str]) -> dict[str, Work]:
     """The department work of these complaints, where there is any."""
-    rows = await tx.execute(
-        select(
-            complaints.c.reference,
-            complaints.c.department,
-            complaints.c.priority,
-            complaints.c.work_by,
-            complaints.c.work,
-            complaints.c.work_reason,
-        ).where(complaints.c.reference.in_(references), complaints.c.work != "")
-    )
+    rows = await tx.execute(select(*_work).where(complaints.c.reference.in_(references), complaints.c.work != ""))
     return {r.reference: Work(r.reference, r.department, Priority(r.priority), r.work_by, r.work, r.work_reason) for r in rows}
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Deadline
-from shared.ledger.tables import deadlines
+from shared.ledger.tables import RUNNING, deadlines
 
 
 async def add(tx: AsyncConnection, new: Sequence[tuple[str, Deadline]]) -> None:
@@ -50,7 +50,7 @@ async def overdue(tx: AsyncConnection, now: datetime, limit: int = 500) -> list[
     """Running clocks that have passed, not yet recorded as breached, most overdue first."""
     rows = await tx.execute(
         select(deadlines)
-        .where(deadlines.c.met_at.is_(None), deadlines.c.breached_at.is_(None), deadlines.c.due_by < now)
+        .where(RUNNING, deadlines.c.due_by < now)
         .order_by(deadlines.c.due_by)
         .limit(limit)
     )

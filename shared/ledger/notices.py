@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Notice
 from shared.ledger.complaints import to_text
-from shared.ledger.tables import notices
+from shared.ledger.tables import FAILED, UNFINISHED, notices
 
 _notice = msgspec.json.Decoder(Notice)
 
@@ -124,7 +124,7 @@ async def unfinished(tx: AsyncConnection, *, before: datetime, limit: int = 500)
     """Keys of notices that should have been sent by now: retries that are due, and attempts that a crash cut off."""
     rows = await tx.execute(
         select(notices.c.key)
-        .where(or_(notices.c.state == "pending", notices.c.state == "sending"), notices.c.next_at < before)
+        .where(UNFINISHED, notices.c.next_at < before)
         .order_by(notices.c.next_at)
         .limit(limit)
     )
@@ -144,7 +144,7 @@ async def of_complaint(tx: AsyncConnection, reference: str) -> list[Shown]:
 async def failed(tx: AsyncConnection, limit: int = 100) -> list[Shown]:
     """Dead and uncertain notices, newest first: somebody must look at them."""
     rows = await tx.execute(
-        select(notices).where(notices.c.state.in_(("dead", "uncertain"))).order_by(notices.c.created_at.desc()).limit(limit)
+        select(notices).where(FAILED).order_by(notices.c.created_at.desc()).limit(limit)
     )
     return [
         Shown(

@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.ledger.tables import quarantine
+from shared.ledger.tables import HELD, quarantine
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +67,8 @@ async def hold(tx: AsyncConnection, held: Held) -> str:
 
 async def listed(tx: AsyncConnection, *, state: str = "held", limit: int = 100) -> list[Held]:
     """Newest first."""
-    rows = await tx.execute(select(quarantine).where(quarantine.c.state == state).order_by(quarantine.c.last_at.desc()).limit(limit))
+    wanted = HELD if state == "held" else quarantine.c.state == state
+    rows = await tx.execute(select(quarantine).where(wanted).order_by(quarantine.c.last_at.desc()).limit(limit))
     return [_held(r) for r in rows.mappings()]
 
 
@@ -81,7 +82,7 @@ async def set_state(tx: AsyncConnection, ids: Sequence[str], state: str) -> None
 
 
 async def count_held(tx: AsyncConnection) -> int:
-    return (await tx.execute(select(func.count()).where(quarantine.c.state == "held"))).scalar_one()
+    return (await tx.execute(select(func.count()).select_from(quarantine).where(HELD))).scalar_one()
 
 
 def _held(row: RowMapping) -> Held:
