@@ -14,9 +14,9 @@ from sqlalchemy import Row, bindparam, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Complaint, Deadline, decode_submission
-from shared.ledger.complaints import FIELDS, from_row, to_text
+from shared.ledger.complaints import FIELDS, from_row
 from shared.ledger.submissions import Stored
-from shared.ledger.tables import complaints, deadlines, identities, submissions
+from shared.ledger.tables import DEAD_WORK, complaints, deadlines, identities, submissions
 
 WORK = ("work", "work_reason", "work_by", "work_at")
 CHANGING = (
@@ -107,16 +107,13 @@ async def deadlines_of(tx: AsyncConnection, references: Collection[str]) -> dict
 async def dead(tx: AsyncConnection, department: str, limit: int = 100) -> list[Standing]:
     """Dead letters of a department, newest first."""
     rows = await tx.execute(
-        select(*_columns)
-        .where(complaints.c.work == "dead", complaints.c.department == department)
-        .order_by(complaints.c.work_at.desc())
-        .limit(limit)
+        select(*_columns).where(DEAD_WORK, complaints.c.department == department).order_by(complaints.c.work_at.desc()).limit(limit)
     )
     return [_standing(row) for row in rows]
 
 
 async def count_dead(tx: AsyncConnection, department: str) -> int:
-    wanted = select(func.count()).where(complaints.c.work == "dead", complaints.c.department == department)
+    wanted = select(func.count()).where(DEAD_WORK, complaints.c.department == department)
     return (await tx.execute(wanted)).scalar_one()
 
 

@@ -1,0 +1,34 @@
+"""The router's web side: the departments' API and workbench, health and metrics. The loops that decide and keep time are in worker.py."""
+
+from __future__ import annotations
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
+
+from services.http import EXCEPTION_HANDLERS, operations
+from services.process import Desk
+from services.router.departments import api
+from services.router.departments.auth import Keys
+from services.router.departments.leases import Departments
+
+LARGEST_BODY = 1_048_576
+
+
+def build(desk: Desk, departments: Departments | None = None) -> Litestar:
+    """The web application of one router process. departments: where the caller also runs their sweeps; made here otherwise."""
+    worked = departments or Departments(desk)
+    keys = Keys(desk.ledger)
+    return Litestar(
+        route_handlers=[api.routes(worked, keys, desk.blobs), *operations(desk)],
+        exception_handlers=EXCEPTION_HANDLERS,
+        request_max_body_size=LARGEST_BODY,
+        state=State({"service": "router"}),
+        openapi_config=OpenAPIConfig(
+            title="Complaint Desk: departments",
+            version="1",
+            description="How departments take complaints from their queues, work them and settle them. Start with claim, end with settle.",
+            components=Components(security_schemes={"api_key": SecurityScheme(type="http", scheme="bearer", bearer_format="desk_...")}),
+        ),
+    )
