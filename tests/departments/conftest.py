@@ -40,6 +40,7 @@ from shared.complaint import (
 from shared.ledger import Ledger, accounts, complaints, customers, deadlines, outbox, submissions
 from shared.ledger.outbox import Entry, Topic
 from shared.policy import load
+from shared.queues.contract import Place
 from shared.settings import Settings
 from tests.valkey import PrivateValkey, private_valkey
 
@@ -155,8 +156,9 @@ class Filing:
         self.references.append(reference)
 
         async def queued() -> bool:
-            entries = await self.desk.queues[department].entries(limit=1000)
-            return any(e.reference == reference for e in entries)
+            queue = self.desk.queues[department]
+            found = [*await queue.entries(Place.READY, 1000), *await queue.entries(Place.LEASED, 1000)]
+            return any(e.reference == reference for e in found)
 
         await wait_until(queued)
         return reference
