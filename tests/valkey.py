@@ -58,9 +58,15 @@ class PrivateValkey:
     def stop(self) -> None:
         self._end(signal.SIGTERM)
 
+    def signal(self, which: signal.Signals) -> None:
+        """SIGSTOP makes it hang, SIGCONT lets it go on."""
+        if self._process is not None:
+            self._process.send_signal(which)
+
     def _end(self, how: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(how)
+            self._process.send_signal(signal.SIGCONT)  # a hanging one would never end
             self._process.wait(10)
             self._process = None
 

@@ -25,14 +25,14 @@ class Script(msgspec.Struct, frozen=True):
     """A Lua script and the name the server knows it by (SHA-1 in hex, as EVALSHA wants it)."""
 
     text: str
-    sha: str
+    sha: bytes
 
 
 def load_script(*names: str) -> Script:
     """The named .lua files of this package, one after the other, as one script."""
     folder = resources.files("shared.queues")
     text = "\n".join((folder / f"{name}.lua").read_text(encoding="utf-8") for name in names)
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest().encode())
 
 
 async def call(redis: Redis, *command: str | bytes | int | float) -> Any:

@@ -1,8 +1,8 @@
--- ARGV 4 how many, 5 lease in ms, 6 token, 7 worker. Returns the end of the leases (ms), then four each: reference, score, attempts,
+-- ARGV 3 how many, 4 lease in ms, 5 token, 6 worker. Returns the end of the leases (ms), then four each: reference, score, attempts,
 -- time it came in.
-local expires_at, token, worker = now + tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local expires_at, token, worker = now + tonumber(ARGV[4]), ARGV[5], ARGV[6]
 catch_up()
-local popped = redis.call('ZPOPMIN', READY, ARGV[4])
+local popped = redis.call('ZPOPMIN', READY, ARGV[3])
 local answer = { expires_at }
 for i = 1, #popped, 2 do
   local reference = popped[i]

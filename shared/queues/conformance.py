@@ -69,12 +69,22 @@ async def never_doubles(queue: Queue, advance: Advance) -> None:
 
 
 async def put_again_changes_the_order(queue: Queue, advance: Advance) -> None:
-    """A second put with another priority or deadline re-prioritises."""
+    """A second put with another priority or deadline re-prioritises, wherever the item is, and moves it nowhere."""
     del advance
     await queue.put([item("C1", Priority.NORMAL), item("C2", Priority.NORMAL, DUE + 1)])
     await queue.put([item("C2", Priority.HIGH, DUE + 1)])
-    (lease,) = await queue.claim(1, LEASE, "a")
-    demand(lease.reference == "C2", "an item put again with a higher priority was not claimed first")
+    second = await only(queue, "a")
+    demand(second.reference == "C2", "an item put again with a higher priority was not claimed first")
+    first = await only(queue, "a")
+    await queue.settle("C1", first.token, Dead("x"))
+    await queue.put([item("C2", Priority.LOW), item("C1", Priority.URGENT)])
+    demand(not await queue.claim(5, LEASE, "b"), "a leased item or a dead letter was claimed after it was put with another priority")
+    await queue.put([item("C3", Priority.NORMAL)])
+    await queue.settle("C2", second.token, Retry())
+    await queue.requeue("C1")
+    leases = [(lease.reference, lease.priority) for lease in await queue.claim(3, LEASE, "a")]
+    wanted = [("C1", Priority.URGENT), ("C3", Priority.NORMAL), ("C2", Priority.LOW)]
+    demand(leases == wanted, f"items put again with another priority while leased or dead came back as {leases}")
 
 
 async def lease_ends(queue: Queue, advance: Advance) -> None:
@@ -149,7 +159,7 @@ async def keeps_dead_letters(queue: Queue, advance: Advance) -> None:
 
 
 async def buries_what_kills_its_workers(queue: Queue, advance: Advance) -> None:
-    """After MAX_LAPSES expired leases in a row the item is a dead letter that says so."""
+    """After MAX_LAPSES expired leases in a row the item is a dead letter that says so; a worker's word in between counts anew."""
     await queue.put([item("C1"), item("C2")])
     for _ in range(MAX_LAPSES):
         leases = {lease.reference: lease for lease in await queue.claim(2, LEASE, "a")}
@@ -158,7 +168,17 @@ async def buries_what_kills_its_workers(queue: Queue, advance: Advance) -> None:
         demand(await queue.reap() == 1, "reap did not say that one lease had expired")
     (entry,) = await queue.entries(Place.DEAD)
     demand(entry.reference == "C1" and str(MAX_LAPSES) in entry.reason, f"after {MAX_LAPSES} expired leases the dead letter is {entry}")
-    demand((await only(queue, "a")).reference == "C2", "an item whose worker always answered became a dead letter")
+    other = await only(queue, "a")
+    demand(other.reference == "C2", "an item whose worker always answered became a dead letter")
+    await queue.settle("C2", other.token, Done())
+    await queue.requeue("C1")
+    for _ in range(2):
+        for _ in range(MAX_LAPSES - 1):
+            await only(queue, "a")
+            await advance(LEASE + 0.01)
+        lease = await only(queue, "a")
+        await queue.settle("C1", lease.token, Retry())
+    demand(not await queue.entries(Place.DEAD), f"an item died before {MAX_LAPSES} leases in a row had expired since its requeue or retry")
 
 
 async def reprioritises_anywhere(queue: Queue, advance: Advance) -> None:
@@ -169,6 +189,11 @@ async def reprioritises_anywhere(queue: Queue, advance: Advance) -> None:
     demand(urgent.reference == "C3", "an item made urgent was not claimed first")
     first = await only(queue, "a")
     await queue.reprioritise("C3", Priority.LOW, DUE)
+    demand(
+        [lease.reference for lease in await queue.claim(2, LEASE, "b")] == ["C2"], "a leased item was claimed after it was re-prioritised"
+    )
+    await queue.withdraw("C2")
+    await queue.put([item("C2")])
     await queue.settle("C3", urgent.token, Retry())
     await queue.settle(first.reference, first.token, Retry(5.0))
     await queue.reprioritise(first.reference, Priority.HIGH, DUE)
@@ -226,6 +251,11 @@ async def counts(queue: Queue, advance: Advance) -> None:
     await advance(101.0)
     found = await queue.counts()
     demand((found.ready, found.leased, found.delayed) == (3, 0, 0), f"items whose lease or delay is over are counted as {found}")
+    for lease in await queue.claim(3, LEASE, "a"):
+        await queue.settle(lease.reference, lease.token, Dead("x"))
+    demand((await queue.counts()).oldest_age == 0.0, "dead letters count for the oldest age, though nobody waits for them")
+    await queue.requeue("C1")
+    demand((await queue.counts()).oldest_age > 100.0, "a requeued item forgot when it came in")
 
 
 async def refuses_nonsense(queue: Queue, advance: Advance) -> None:
@@ -239,7 +269,8 @@ async def refuses_nonsense(queue: Queue, advance: Advance) -> None:
         ("a lease for ever", queue.claim(1, float("inf"), "a")),
         ("a deadline that is no number", queue.put([item("C2", due_at=float("nan"))])),
         ("a deadline before 1970", queue.put([item("C2", due_at=-1.0)])),
-        ("an item without reference", queue.put([item("")])),
+        ("a good item with one without reference", queue.put([item("C2"), item("")])),
+        ("a claim by nobody", queue.claim(1, LEASE, "")),
         ("a retry in the past", queue.settle("C1", "0" * 16, Retry(-1.0))),
         ("a dead letter without reason", queue.settle("C1", "0" * 16, Dead(" "))),
     ]

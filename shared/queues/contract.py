@@ -20,6 +20,7 @@ MOST_AT_ONCE = 256
 LONGEST_LEASE = 86_400.0
 LONGEST_DELAY = 30 * 86_400.0
 LONGEST_REASON = 500
+LONGEST_WORKER = 100
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ import re
 import secrets
 from asyncio import get_running_loop
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from redis.asyncio import Redis
@@ -22,6 +23,7 @@ from shared.queues.contract import (
     LONGEST_DELAY,
     LONGEST_LEASE,
     LONGEST_REASON,
+    LONGEST_WORKER,
     MOST_AT_ONCE,
     Counts,
     Dead,
@@ -45,7 +47,8 @@ SCRIPTS = {
     name: load_script("prelude", name)
     for name in ("put", "claim", "extend", "settle", "reap", "reprioritise", "withdraw", "requeue", "entries", "counts", "held")
 }
-PUT_AT_ONCE = 500
+AT_ONCE = 500
+"""Most items one put or settle carries in a round trip, so that no call holds the server up for long."""
 
 
 class DepartmentQueue:
@@ -60,29 +63,27 @@ class DepartmentQueue:
             raise ValueError(f"'{department}' cannot name a queue: use up to 64 of a-z, 0-9, _ and -, as the policy does.")
         self.department = department
         self._redis = redis
-        self._keys = tuple(f"desk:q:{{{department}}}:{key}" for key in KEYS)
-        self._channel = f"desk:q:{{{department}}}:wake"
-        self._max_lapses = max_lapses
+        name = f"desk:q:{{{department}}}:"
+        # As bytes, since they go with every call and redis-py would encode them each time.
+        self._keys = (b"%d" % len(KEYS), *(f"{name}{key}".encode() for key in KEYS))
+        self._max_lapses = b"%d" % max_lapses
         self._clock = clock
-        self._doorbell = Doorbell(redis, self._channel, self._look)
+        self._doorbell = Doorbell(redis, f"{name}wake", self._look)
 
     async def put(self, items: Sequence[Item]) -> int:
-        """Take items in, PUT_AT_ONCE a round trip; how many were new. See Queue.put."""
-        for item in items:
-            if not 0 < len(item.reference) <= 64:
-                raise ValueError(f"'{item.reference[:80]}' is not a reference; a queue holds references such as C261121-7K3QXP.")
+        """Take items in, AT_ONCE a round trip; how many were new. One already here only gets its new priority and deadline."""
+        rows = [item_args(item) for item in items]  # all of them are looked at before the first is sent
         added = 0
-        for start in range(0, len(items), PUT_AT_ONCE):
-            args: list[str | int] = []
-            for item in items[start : start + PUT_AT_ONCE]:
-                args += (item.reference, score_of(item.priority, item.due_at), round(item.enqueued_at * 1000), item.attempts)
-            added += await self._run("put", *args)
+        for start in range(0, len(rows), AT_ONCE):
+            added += await self._run("put", *chain.from_iterable(rows[start : start + AT_ONCE]))
         return added
 
     async def claim(self, n: int, lease_seconds: float, worker: str, *, wait: float = 0.0) -> list[Lease]:
         """Up to n (1 to 256) leases, most pressing first; one round trip. With `wait`, comes back as soon as there is one."""
         if not 1 <= n <= MOST_AT_ONCE:
             raise ValueError(f"{n} items cannot be claimed at once; ask for 1 to {MOST_AT_ONCE}.")
+        if not 1 <= len(worker) <= LONGEST_WORKER:
+            raise ValueError(f"A worker needs a name of 1 to {LONGEST_WORKER} characters, by which the staff sees who holds the complaint.")
         lease = lease_of(lease_seconds)
         loop = get_running_loop()
         give_up_at = loop.time() + wait
@@ -108,11 +109,12 @@ class DepartmentQueue:
             raise lease_lost(reference)
 
     async def settle_many(self, settlements: Sequence[Settlement]) -> list[str]:
-        """End many leases in one round trip; the references of those that were lost, the others are settled."""
-        args: list[str | int] = []
-        for settlement in settlements:
-            args += (settlement.reference, settlement.token, *outcome_args(settlement.outcome))
-        return [as_text(reference) for reference in await self._run("settle", *args)] if args else []
+        """End many leases, AT_ONCE a round trip; the references of those that were lost, the others are settled."""
+        rows = [(one.reference, one.token, *outcome_args(one.outcome)) for one in settlements]
+        lost: list[str] = []
+        for start in range(0, len(rows), AT_ONCE):
+            lost += map(as_text, await self._run("settle", *chain.from_iterable(rows[start : start + AT_ONCE])))
+        return lost
 
     async def lost(self, leases: Sequence[tuple[str, str]]) -> list[str]:
         """Of these (reference, token) pairs, the references whose lease is lost, in one round trip; nothing changes."""
@@ -163,8 +165,15 @@ class DepartmentQueue:
 
     async def _run(self, name: str, *args: str | int) -> Any:
         script: Script = SCRIPTS[name]
-        now = "" if self._clock is None else round(self._clock() * 1000)
-        return await run(self._redis, script, len(KEYS), *self._keys, now, self._channel, self._max_lapses, *args)
+        now = b"" if self._clock is None else round(self._clock() * 1000)
+        return await run(self._redis, script, *self._keys, now, self._max_lapses, *args)
+
+
+def item_args(item: Item) -> tuple[str, int, int, int]:
+    """What put.lua reads of an item."""
+    if not 0 < len(item.reference) <= 64:
+        raise ValueError(f"'{item.reference[:80]}' is not a reference; a queue holds references such as C261121-7K3QXP.")
+    return item.reference, score_of(item.priority, item.due_at), round(item.enqueued_at * 1000), item.attempts
 
 
 def score_of(priority: Priority, due_at: float) -> int:

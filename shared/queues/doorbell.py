@@ -34,10 +34,13 @@ class Outlook(msgspec.Struct, frozen=True):
 class Doorbell:
     """Lets callers wait for a queue. The listening task lives while somebody waits, and up to a second longer."""
 
-    def __init__(self, redis: Redis, channel: str, look: Callable[[], Awaitable[Outlook]]) -> None:
+    def __init__(
+        self, redis: Redis, channel: str, look: Callable[[], Awaitable[Outlook]], *, longest_silence: float = LONGEST_SILENCE
+    ) -> None:
         self._redis = redis
         self._channel = channel
         self._look = look
+        self._longest_silence = longest_silence
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._listener: asyncio.Task[None] | None = None
 
@@ -72,15 +75,15 @@ class Doorbell:
             try:
                 async with self._redis.pubsub() as subscription:  # pyright: ignore[reportUnknownMemberType] -- untyped in redis-py
                     await subscription.subscribe(self._channel)  # pyright: ignore[reportUnknownMemberType] -- the same
-                    await self._attend(subscription)
                     pause = FIRST_PAUSE
-            except (exceptions.RedisError, OSError, TemporaryFailure):
+                    await self._attend(subscription)
+            except (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TemporaryFailure):
                 # The callers hear of it from their own next call; the listener only has to be back in time.
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
 
     async def _attend(self, subscription: Any) -> None:
-        patience = LONGEST_SILENCE
+        patience = self._longest_silence
         while self._waiting:
             # The first message is the confirmation of the subscription, which makes the first look.
             if await subscription.get_message(timeout=patience):
@@ -89,7 +92,9 @@ class Doorbell:
                         break
             outlook = await self._look()
             self._wake(outlook.claimable)
-            patience = LONGEST_SILENCE if outlook.next_in is None else min(LONGEST_SILENCE, outlook.next_in + 0.001)
+            patience = self._longest_silence
+            if outlook.next_in is not None:
+                patience = min(patience, outlook.next_in + 0.001)
 
     def _wake(self, count: int) -> None:
         while count > 0 and self._waiting:

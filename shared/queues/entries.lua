@@ -1,8 +1,8 @@
--- ARGV 4 which of the four sets (1 ready, 2 leased, 3 delayed, 4 dead), 5 first, 6 last. Returns seven each: reference, score, attempts,
+-- ARGV 3 which of the four sets (1 ready, 2 leased, 3 delayed, 4 dead), 4 first, 5 last. Returns seven each: reference, score, attempts,
 -- time it came in, its time in this set (for ready: when it came in), worker, reason.
 catch_up()
-local place = tonumber(ARGV[4])
-local found = redis.call('ZRANGE', KEYS[place], ARGV[5], ARGV[6], 'WITHSCORES')
+local place = tonumber(ARGV[3])
+local found = redis.call('ZRANGE', KEYS[place], ARGV[4], ARGV[5], 'WITHSCORES')
 local answer = {}
 for i = 1, #found, 2 do
   local reference, at = found[i], tonumber(found[i + 1])

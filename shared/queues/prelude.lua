@@ -7,11 +7,11 @@
 --          items    hash        reference -> record (below), for everything in the four sets
 --          entered  sorted set  reference -> time it came in, in ms, for everything that is not dead
 -- ARGV     1 now in ms, or '' for the server's clock: then the clocks of the workers' machines do not matter
---          2 channel that is told when something became claimable      3 leases that may expire in a row before the item is dead
+--          2 leases that may expire in a row before the item is dead
 -- All keys share one {department} tag, so that they live on one node of a cluster.
 
 local READY, LEASED, DELAYED, DEAD, ITEMS, ENTERED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local CHANNEL, MAX_LAPSES = ARGV[2], tonumber(ARGV[3])
+local MAX_LAPSES = tonumber(ARGV[2])
 local SCORE, ATTEMPTS, ENTERED_AT, LAPSES, TOKEN, WORKER, REASON = 1, 2, 3, 4, 5, 6, 7
 local SWEEP = 1000 -- most items one call moves because of the time, so that a call stays short
 
@@ -19,6 +19,11 @@ local now = tonumber(ARGV[1])
 if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Tell those who wait that something may have become claimable. It says only "look again": it may be lost or doubled without harm.
+local function ring()
+  redis.call('PUBLISH', string.gsub(READY, 'ready$', 'wake'), '')
 end
 
 local function fresh(score, entered_at, attempts)

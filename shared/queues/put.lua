@@ -1,7 +1,6 @@
--- ARGV from 4, four each: reference, score, time it came in (ms, 0 for now), attempts so far. Returns how many were new.
--- The wake-up message says only "look again": it may be lost or doubled without harm.
+-- ARGV from 3, four each: reference, score, time it came in (ms, 0 for now), attempts so far. Returns how many were new.
 local added = 0
-for i = 4, #ARGV, 4 do
+for i = 3, #ARGV, 4 do
   local reference, score, entered_at = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local item = fetch(reference)
   if not item then
@@ -25,5 +24,5 @@ for i = 4, #ARGV, 4 do
     end
   end
 end
-if added > 0 then redis.call('PUBLISH', CHANNEL, '') end
+if added > 0 then ring() end
 return added

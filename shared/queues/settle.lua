@@ -1,6 +1,6 @@
--- ARGV from 4, four each: reference, token, outcome (done, retry, dead), its detail (delay in ms, or reason). Returns the lost ones.
+-- ARGV from 3, four each: reference, token, outcome (done, retry, dead), its detail (delay in ms, or reason). Returns the lost ones.
 local lost, again = {}, false
-for i = 4, #ARGV, 4 do
+for i = 3, #ARGV, 4 do
   local reference, outcome, detail = ARGV[i], ARGV[i + 2], ARGV[i + 3]
   local item = held(reference, ARGV[i + 1])
   if not item then
@@ -24,5 +24,5 @@ for i = 4, #ARGV, 4 do
     end
   end
 end
-if again then redis.call('PUBLISH', CHANNEL, '') end
+if again then ring() end
 return lost

@@ -77,6 +77,8 @@ class WorkStream:
         Waits up to block_ms for new ones; empty when none came. Never raises for a Redis that is away, restarted or wiped: it pauses a
         moment (growing to 2 s), comes back empty, and goes on when Redis is back. A socket_timeout of the client must exceed block_ms.
         """
+        if not self._consumer:
+            raise ValueError(f"Reading the stream {self.name} needs a consumer name, such as router-1.")
         try:
             await self._settle_left_over()
             batch = await self._next(count, block_ms)

@@ -1,6 +1,6 @@
--- ARGV 4 reference.
+-- ARGV 3 reference.
 for _, key in ipairs({ READY, LEASED, DELAYED, DEAD }) do
-  redis.call('ZREM', key, ARGV[4])
+  redis.call('ZREM', key, ARGV[3])
 end
-forget(ARGV[4])
+forget(ARGV[3])
 return 1

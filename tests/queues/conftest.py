@@ -9,20 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from shared.queues.department import DepartmentQueue
+from tests.queues.waiting import Clock
 from tests.valkey import PrivateValkey, private_valkey
-
-
-class Clock:
-    """Time that passes when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1_790_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def advance(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture(scope="session")

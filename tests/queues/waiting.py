@@ -1,4 +1,4 @@
-"""Waiting for something to become true, instead of sleeping and hoping."""
+"""Time in tests: a clock that is moved by hand, and waiting for something to become true instead of sleeping and hoping."""
 
 from __future__ import annotations
 
@@ -17,3 +17,16 @@ async def wait_until(probe: Callable[[], Awaitable[T]], what: str, seconds: floa
         assert loop.time() < give_up_at, f"still not so after {seconds} s: {what}"
         await asyncio.sleep(0.01)
     return answer
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_790_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def advance(self, seconds: float) -> None:
+        self.now += seconds
