@@ -54,6 +54,14 @@ def upgrade() -> None:
     )
     op.create_index("complaints_customer", "complaints", ["customer_id"], unique=False)
     op.create_index(
+        "complaints_dead_work",
+        "complaints",
+        ["department", "work_at"],
+        unique=False,
+        sqlite_where=sa.text("work = 'dead'"),
+        postgresql_where=sa.text("work = 'dead'"),
+    )
+    op.create_index(
         "complaints_open_work",
         "complaints",
         ["reference"],
