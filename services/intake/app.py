@@ -18,12 +18,12 @@ from services.intake.accept import Accept, Rules
 from services.intake.adapter import Adapter
 from services.intake.api import PublicApi
 from services.intake.door import Door, read_accounts
-from services.intake.registry import load_all
+from services.intake.registry import find_adapters
 from services.intake.staff import StaffApi
 from services.keys import KeyRing
 from services.openapi import describe
 from services.process import Desk, Loop, open_desk, run, serve
-from shared.calendars import acceptance_deadlines
+from shared.calendars import acceptance_deadlines, is_working_time, next_opening
 from shared.errors import TemporaryFailure
 from shared.ledger import idempotency, quarantine
 from shared.policy import Policy
@@ -41,11 +41,13 @@ log = structlog.get_logger()
 
 def rules(policy: Policy, secret: bytes) -> Rules:
     """What accept needs of the policy."""
+    service = policy.calendars[policy.clocks.first_response.calendar]
     return Rules(
         secret=secret,
         acknowledge=policy.notices.acknowledgement,
         window=timedelta(days=policy.join.window_days),
         deadlines=lambda at: acceptance_deadlines(at, policy),
+        opens_at=lambda at: None if is_working_time(at, service) else next_opening(at, service),
     )
 
 
@@ -53,7 +55,7 @@ def doors(desk: Desk, adapters: Mapping[str, Adapter] | None = None) -> tuple[Ac
     """The spine and the way to it. Raises ConfigError where an adapter or DESK_ACCOUNTS cannot be read."""
     accept = Accept(desk.ledger, rules(desk.policy, desk.secret), desk.relay.forward)
     accounts = read_accounts(desk.settings.accounts)
-    return accept, Door(load_all() if adapters is None else adapters, accounts, accept, desk.ledger, desk.blobs)
+    return accept, Door(find_adapters() if adapters is None else adapters, accounts, accept, desk.ledger, desk.blobs)
 
 
 def build(desk: Desk, door: Door) -> Litestar:
