@@ -52,7 +52,7 @@ def test_line_ends_change_nothing_but_sizes_of_text_files(path: Path) -> None:
 def test_names_of_the_form_are_kept() -> None:
     form = reading(CORPUS / "reply_qq.eml", (CORPUS / "reply_qq.eml").read_bytes())
     assert list(form) == [
-        "file", "from", "reply_to", "to", "cc", "subject", "text", "quoted", "html", "attachments", "message_id", "in_reply_to", "references",
-        "sent_at", "auto_submitted", "bounce",
+        "file", "from", "reply_to", "to", "cc", "subject", "text", "quoted", "html", "attachments", "message_id", "in_reply_to",
+        "references", "sent_at", "auto_submitted", "bounce",
     ]  # fmt: skip
     assert form["quoted"].startswith("------------------ 原始邮件")

@@ -23,10 +23,39 @@ from shared.errors import SubmissionRejected, TooLarge, Unreadable
 
 CORPUS = [path.read_bytes() for path in sorted((Path(__file__).parent / "corpus").glob("*.eml")) if path.stat().st_size < 20_000]
 PIECES = [
-    b"\r\n", b"\n\n", b"\r", b"--", b"--m1\n", b"=?utf-8?B?", b"?=", b'"', b"<", b">", b";", b"filename*0*=", b"\x00", b"\xff\xfe", b"(", b",", b":",
-    b"Content-Type: multipart/mixed; boundary=m1\n", b"charset=hz", b"charset=utf-7", b"charset=utf-16", b"charset=iso-2022-kr", b"charset=idna",
-    b"Content-Transfer-Encoding: base64\n", b"message/rfc822", b"From ", b"On 1 Mar 2026 ", b" wrote:", b"\x1b$B", b"~{", b"<blockquote type=cite>", b"&#x110000;",
-]  # fmt: skip
+    b"\r\n",
+    b"\n\n",
+    b"\r",
+    b"--",
+    b"--m1\n",
+    b"=?utf-8?B?",
+    b"?=",
+    b'"',
+    b"<",
+    b">",
+    b";",
+    b"filename*0*=",
+    b"\x00",
+    b"\xff\xfe",
+    b"(",
+    b",",
+    b":",
+    b"Content-Type: multipart/mixed; boundary=m1\n",
+    b"charset=hz",
+    b"charset=utf-7",
+    b"charset=utf-16",
+    b"charset=iso-2022-kr",
+    b"charset=idna",
+    b"Content-Transfer-Encoding: base64\n",
+    b"message/rfc822",
+    b"From ",
+    b"On 1 Mar 2026 ",
+    b" wrote:",
+    b"\x1b$B",
+    b"~{",
+    b"<blockquote type=cite>",
+    b"&#x110000;",
+]
 
 
 def reads_or_refuses(raw: bytes) -> None:
@@ -113,7 +142,9 @@ BOMBS = {
     "tags without end": TOP + b"Content-Type: text/html\n\n" + b"<div><p>x" * 300_000,
     "a million lines": TOP + b"\n" + b"On 2026 wrote:\n" * 100_000 + b"-- \n" * 500_000,
     "a bounce without end": b"From: MAILER-DAEMON@mail.example\nSubject: failure notice\n\n" + b"<a@mail.example>:\n x\n" * 500_000,
-    "twenty megabytes of base64": TOP + b"Content-Type: application/pdf\nContent-Transfer-Encoding: base64\n\n" + base64.encodebytes(bytes(15_000_000)),
+    "twenty megabytes of base64": TOP
+    + b"Content-Type: application/pdf\nContent-Transfer-Encoding: base64\n\n"
+    + base64.encodebytes(bytes(15_000_000)),
 }
 
 
@@ -135,7 +166,9 @@ def test_too_many_parts_and_too_many_bytes_are_refused_with_the_mend() -> None:
         read_mail(TOP + b"\n" + b"x" * 200, max_bytes=100)
 
 
-@pytest.mark.parametrize("raw", [b"", b"\n\n", b"\x89PNG\r\n\x1a\n\x00\x00", b"hello\nthere\n", b'{"a": 1}\n', b"<html><body>x</body></html>"])
+@pytest.mark.parametrize(
+    "raw", [b"", b"\n\n", b"\x89PNG\r\n\x1a\n\x00\x00", b"hello\nthere\n", b'{"a": 1}\n', b"<html><body>x</body></html>"]
+)
 def test_what_is_no_mail_is_refused_with_the_mend(raw: bytes) -> None:
     with pytest.raises(Unreadable, match=r"RFC 5322"):
         read_mail(raw)

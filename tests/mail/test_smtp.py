@@ -104,7 +104,11 @@ async def test_the_raw_bytes_come_through_unchanged(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("error", "code", "enhanced"),
-    [(TemporaryFailure("The ledger\r\nis down"), 451, "4.3.0"), (SubmissionRejected("no good"), 554, "5.6.0"), (KeyError("a defect"), 451, "4.3.0")],
+    [
+        (TemporaryFailure("The ledger\r\nis down"), 451, "4.3.0"),
+        (SubmissionRejected("no good"), 554, "5.6.0"),
+        (KeyError("a defect"), 451, "4.3.0"),
+    ],
 )
 async def test_what_cannot_be_stored_is_said_to_the_sender(desk: Desk, error: Exception, code: int, enhanced: str) -> None:
     def fail(_: Sequence[Delivery]) -> None:
