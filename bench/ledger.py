@@ -34,7 +34,7 @@ def rules() -> Rules:
             Deadline("resolution", at + timedelta(hours=48), "complex complaints within 48 hours"),
         )
 
-    return Rules(secret=b"bench", acknowledge=True, window=timedelta(days=7), deadlines=due)
+    return Rules(secret=b"bench", acknowledge=True, window=timedelta(days=7), deadlines=due, opens_at=lambda _: None)
 
 
 def arrival(n: int) -> Arrival:

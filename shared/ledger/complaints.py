@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, and_, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Row, bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Category, Channel, Complaint, Decision, Event, Priority, State
 from shared.errors import Raced, UnknownReference
-from shared.ledger.tables import OPEN_WORK, UNDECIDED, complaints, events, matters, threads
+from shared.ledger.lookups import among, pair_among
+from shared.ledger.rows import insert_rows
+from shared.ledger.tables import OPEN_WORK, UNDECIDED, complaints, events, matters, submissions, threads
 
 FIELDS = tuple(c.name for c in complaints.columns if not c.name.startswith("work"))
 _columns = [complaints.c[name] for name in FIELDS]
@@ -46,7 +48,7 @@ def from_row(row: Row[Any]) -> Complaint:
 async def insert_new(tx: AsyncConnection, new: Sequence[Complaint]) -> None:
     """Raises IntegrityError when a reference is taken: draw again."""
     if new:
-        await tx.execute(insert(complaints), [to_row(c) for c in new])
+        await insert_rows(tx, complaints, [to_row(c) for c in new])
 
 
 async def get(tx: AsyncConnection, reference: str) -> Complaint:
@@ -62,7 +64,7 @@ async def get_many(tx: AsyncConnection, references: Iterable[str]) -> dict[str, 
     wanted = list(references)
     if not wanted:
         return {}
-    rows = await tx.execute(select(*_columns).where(complaints.c.reference.in_(wanted)))
+    rows = await tx.execute(select(*_columns).where(among(complaints.c.reference, wanted)))
     return {row[0]: from_row(row) for row in rows}
 
 
@@ -150,8 +152,9 @@ async def save_decided(tx: AsyncConnection, decided: Sequence[tuple[Complaint, d
 async def add_events(tx: AsyncConnection, new: Sequence[Event]) -> None:
     """Append to histories. Raises IntegrityError when a complaint's next line was written by somebody else meanwhile."""
     if new:
-        await tx.execute(
-            insert(events),
+        await insert_rows(
+            tx,
+            events,
             [
                 {"reference": e.reference, "seq": e.seq, "at": e.at, "kind": e.kind, "actor": e.actor, "detail": to_text(e.detail)}
                 for e in new
@@ -174,10 +177,7 @@ async def history(tx: AsyncConnection, reference: str) -> list[Event]:
 async def undecided(tx: AsyncConnection, *, before: datetime, limit: int) -> list[str]:
     """References still waiting for the router, oldest first."""
     rows = await tx.execute(
-        select(complaints.c.reference)
-        .where(UNDECIDED, complaints.c.received_at < before)
-        .order_by(complaints.c.received_at)
-        .limit(limit)
+        select(complaints.c.reference).where(UNDECIDED, complaints.c.received_at < before).order_by(complaints.c.received_at).limit(limit)
     )
     return [r.reference for r in rows]
 
@@ -198,24 +198,22 @@ class Work(msgspec.Struct, frozen=True):
 
 async def open_work(tx: AsyncConnection, *, after: str = "", limit: int = 1000) -> list[Work]:
     """Pages through all open work by reference, for rebuilding the queues; `after` is the last reference seen."""
-    rows = await tx.execute(
-        select(*_work).where(OPEN_WORK, complaints.c.reference > after).order_by(complaints.c.reference).limit(limit)
-    )
+    rows = await tx.execute(select(*_work).where(OPEN_WORK, complaints.c.reference > after).order_by(complaints.c.reference).limit(limit))
     return [Work(r.reference, r.department, Priority(r.priority), r.work_by, r.work, r.work_reason) for r in rows]
 
 
 async def work_of(tx: AsyncConnection, references: Sequence[str]) -> dict[str, Work]:
     """The department work of these complaints, where there is any."""
-    rows = await tx.execute(select(*_work).where(complaints.c.reference.in_(references), complaints.c.work != ""))
+    rows = await tx.execute(select(*_work).where(among(complaints.c.reference, references), complaints.c.work != ""))
     return {r.reference: Work(r.reference, r.department, Priority(r.priority), r.work_by, r.work, r.work_reason) for r in rows}
 
 
-async def by_thread(tx: AsyncConnection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+async def by_thread(tx: AsyncConnection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """(kind, value) -> reference, for thread keys that are known."""
     if not keys:
         return {}
     found = await tx.execute(
-        select(threads.c.kind, threads.c.value, threads.c.reference).where(tuple_(threads.c.kind, threads.c.value).in_(keys))
+        select(threads.c.kind, threads.c.value, threads.c.reference).where(pair_among(threads.c.kind, threads.c.value, keys))
     )
     return {(r.kind, r.value): r.reference for r in found}
 
@@ -223,22 +221,24 @@ async def by_thread(tx: AsyncConnection, keys: Sequence[tuple[str, str]]) -> dic
 async def add_threads(tx: AsyncConnection, new: Sequence[tuple[str, str, str]]) -> None:
     """(kind, value, reference). Raises IntegrityError when one is taken."""
     if new:
-        await tx.execute(insert(threads), [{"kind": k, "value": v, "reference": r} for k, v, r in new])
+        await insert_rows(tx, threads, [{"kind": k, "value": v, "reference": r} for k, v, r in new])
 
 
-async def move_threads(tx: AsyncConnection, moved: Sequence[tuple[str, str, str]]) -> None:
-    """Point known thread keys at a newer complaint: (kind, value, reference)."""
-    for kind, value, reference in moved:
-        await tx.execute(update(threads).where(threads.c.kind == kind, threads.c.value == value).values(reference=reference))
+async def move_threads(tx: AsyncConnection, moved: Sequence[tuple[str, str, str, str]]) -> None:
+    """Point known thread keys at a newer complaint: (kind, value, reference until now, new reference). Raises Raced."""
+    for kind, value, was, reference in moved:
+        here = (threads.c.kind == kind, threads.c.value == value, threads.c.reference == was)
+        if (await tx.execute(update(threads).where(*here).values(reference=reference))).rowcount != 1:
+            raise Raced("A conversation was moved by somebody else meanwhile. Read it again and repeat.")
 
 
-async def open_matters(tx: AsyncConnection, keys: Sequence[tuple[str, str]], now: datetime) -> dict[tuple[str, str], str]:
+async def open_matters(tx: AsyncConnection, keys: Collection[tuple[str, str]], now: datetime) -> dict[tuple[str, str], str]:
     """(customer_id, order_number) -> reference of the complaint about it that is still inside the policy's window."""
     if not keys:
         return {}
     found = await tx.execute(
         select(matters.c.customer_id, matters.c.order_number, matters.c.reference).where(
-            and_(tuple_(matters.c.customer_id, matters.c.order_number).in_(keys), matters.c.until > now)
+            pair_among(matters.c.customer_id, matters.c.order_number, keys), matters.c.until > now
         )
     )
     return {(r.customer_id, r.order_number): r.reference for r in found}
@@ -249,20 +249,29 @@ async def add_matters(tx: AsyncConnection, new: Sequence[tuple[str, str, str, da
     if not new:
         return
     keys = [(customer, order) for customer, order, _, _ in new]
-    await tx.execute(delete(matters).where(tuple_(matters.c.customer_id, matters.c.order_number).in_(keys), matters.c.until <= now))
-    await tx.execute(insert(matters), [{"customer_id": c, "order_number": o, "reference": r, "until": u} for c, o, r, u in new])
+    await tx.execute(delete(matters).where(pair_among(matters.c.customer_id, matters.c.order_number, keys), matters.c.until <= now))
+    await insert_rows(tx, matters, [{"customer_id": c, "order_number": o, "reference": r, "until": u} for c, o, r, u in new])
+
+
+async def move_matters(tx: AsyncConnection, moved: Sequence[tuple[str, str, str, str, datetime]]) -> None:
+    """Point matters at a newer complaint: (customer_id, order_number, reference until now, new reference, until). Raises Raced."""
+    for customer, order, was, reference, until in moved:
+        here = (matters.c.customer_id == customer, matters.c.order_number == order, matters.c.reference == was)
+        if (await tx.execute(update(matters).where(*here).values(reference=reference, until=until))).rowcount != 1:
+            raise Raced("An order's complaint was replaced by somebody else meanwhile. Read it again and repeat.")
 
 
 async def end_matters(tx: AsyncConnection, reference: str) -> None:
     """A closed complaint takes no more follow-ups by order number."""
-    await tx.execute(delete(matters).where(matters.c.reference == reference))
+    owner = select(complaints.c.customer_id).where(complaints.c.reference == reference).scalar_subquery()  # the way into the index
+    await tx.execute(delete(matters).where(matters.c.customer_id == owner, matters.c.reference == reference))
 
 
 async def bodies(tx: AsyncConnection, references: Sequence[str]) -> dict[str, list[str]]:
     """The Submissions (JSON) that told each complaint, oldest first, without machines' mail."""
     rows = await tx.execute(
         select(submissions.c.reference, submissions.c.body)
-        .where(submissions.c.reference.in_(references), submissions.c.role != "automatic")
+        .where(among(submissions.c.reference, references), submissions.c.role != "automatic")
         .order_by(submissions.c.received_at)
     )
     found: dict[str, list[str]] = {}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import insert, or_, select, tuple_, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Customer, Identity
+from shared.ledger.lookups import among, pair_among
+from shared.ledger.rows import insert_rows
 from shared.ledger.tables import customers, identities
 
 
@@ -20,25 +22,38 @@ class KnownCustomer(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-async def by_identity(tx: AsyncConnection, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """(kind, value) -> customer id, for identities that are known."""
+class Owner(msgspec.Struct, frozen=True):
+    """Whose an identity is. verified: a channel vouched for it when it became known, it was not merely typed."""
+
+    customer_id: str
+    verified: bool
+
+
+async def owners(tx: AsyncConnection, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Owner]:
+    """(kind, value) -> its owner, for identities that are known."""
     if not wanted:
         return {}
     rows = await tx.execute(
-        select(identities.c.kind, identities.c.value, identities.c.customer_id).where(
-            tuple_(identities.c.kind, identities.c.value).in_(wanted)
+        select(identities.c.kind, identities.c.value, identities.c.customer_id, identities.c.verified).where(
+            pair_among(identities.c.kind, identities.c.value, wanted)
         )
     )
-    return {(r.kind, r.value): r.customer_id for r in rows}
+    return {(r.kind, r.value): Owner(r.customer_id, r.verified) for r in rows}
+
+
+async def by_identity(tx: AsyncConnection, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """(kind, value) -> customer id, for identities that are known."""
+    return {key: owner.customer_id for key, owner in (await owners(tx, wanted)).items()}
 
 
 async def insert_new(tx: AsyncConnection, new: Sequence[tuple[str, Customer, datetime]], owned: Sequence[tuple[str, Identity]]) -> None:
     """new: (id, customer, created_at); owned: (customer id, identity). Raises IntegrityError when an identity is taken."""
     if new:
-        await tx.execute(insert(customers), [{"id": i, "name": c.name, "tier": c.tier, "created_at": at} for i, c, at in new])
+        await insert_rows(tx, customers, [{"id": i, "name": c.name, "tier": c.tier, "created_at": at} for i, c, at in new])
     if owned:
-        await tx.execute(
-            insert(identities),
+        await insert_rows(
+            tx,
+            identities,
             [
                 {"kind": i.kind, "value": i.value, "customer_id": owner, "verified": i.verified, "unusable_until": None, "unusable_why": ""}
                 for owner, i in owned
@@ -58,7 +73,7 @@ async def get(tx: AsyncConnection, customer_id: str) -> tuple[KnownCustomer, lis
 
 async def tiers(tx: AsyncConnection, ids: Sequence[str]) -> dict[str, str]:
     """Customer id -> tier, for those that have one."""
-    rows = await tx.execute(select(customers.c.id, customers.c.tier).where(customers.c.id.in_(ids), customers.c.tier != ""))
+    rows = await tx.execute(select(customers.c.id, customers.c.tier).where(among(customers.c.id, ids), customers.c.tier != ""))
     return {r.id: r.tier for r in rows}
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select, tuple_, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Deadline
+from shared.ledger.lookups import among, pair_among
+from shared.ledger.rows import insert_rows
 from shared.ledger.tables import RUNNING, deadlines
 
 
 async def add(tx: AsyncConnection, new: Sequence[tuple[str, Deadline]]) -> None:
     """(reference, deadline). Raises IntegrityError when the complaint has one of that clock: use `replace`."""
     if new:
-        await tx.execute(
-            insert(deadlines),
+        await insert_rows(
+            tx,
+            deadlines,
             [
                 {"reference": ref, "clock": d.clock, "due_by": d.due_by, "why": d.why, "met_at": d.met_at, "breached_at": d.breached_at}
                 for ref, d in new
@@ -27,7 +30,7 @@ async def add(tx: AsyncConnection, new: Sequence[tuple[str, Deadline]]) -> None:
 async def replace(tx: AsyncConnection, new: Sequence[tuple[str, Deadline]]) -> None:
     """Set these clocks anew, whatever stood there."""
     if new:
-        await tx.execute(delete(deadlines).where(tuple_(deadlines.c.reference, deadlines.c.clock).in_([(r, d.clock) for r, d in new])))
+        await tx.execute(delete(deadlines).where(pair_among(deadlines.c.reference, deadlines.c.clock, [(r, d.clock) for r, d in new])))
         await add(tx, new)
 
 
@@ -36,7 +39,7 @@ async def meet(tx: AsyncConnection, references: Sequence[str], clocks: Sequence[
     if references:
         await tx.execute(
             update(deadlines)
-            .where(deadlines.c.reference.in_(references), deadlines.c.clock.in_(clocks), deadlines.c.met_at.is_(None))
+            .where(among(deadlines.c.reference, references), deadlines.c.clock.in_(clocks), deadlines.c.met_at.is_(None))
             .values(met_at=at)
         )
 
@@ -48,16 +51,11 @@ async def of_complaint(tx: AsyncConnection, reference: str) -> list[Deadline]:
 
 async def overdue(tx: AsyncConnection, now: datetime, limit: int = 500) -> list[tuple[str, Deadline]]:
     """Running clocks that have passed, not yet recorded as breached, most overdue first."""
-    rows = await tx.execute(
-        select(deadlines)
-        .where(RUNNING, deadlines.c.due_by < now)
-        .order_by(deadlines.c.due_by)
-        .limit(limit)
-    )
+    rows = await tx.execute(select(deadlines).where(RUNNING, deadlines.c.due_by < now).order_by(deadlines.c.due_by).limit(limit))
     return [(r.reference, Deadline(clock=r.clock, due_by=r.due_by, why=r.why)) for r in rows]
 
 
 async def breach(tx: AsyncConnection, missed: Sequence[tuple[str, str]], at: datetime) -> None:
     """(reference, clock) pairs that were missed."""
     if missed:
-        await tx.execute(update(deadlines).where(tuple_(deadlines.c.reference, deadlines.c.clock).in_(missed)).values(breached_at=at))
+        await tx.execute(update(deadlines).where(pair_among(deadlines.c.reference, deadlines.c.clock, missed)).values(breached_at=at))

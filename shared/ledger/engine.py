@@ -6,23 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from shared.errors import ConfigError, TemporaryFailure
-
-#: synchronous=FULL: a commit that returned survives a power cut. The cache lets a ledger of a million complaints keep its index pages.
-SQLITE_PRAGMAS = (
-    "journal_mode=WAL",
-    "synchronous=FULL",
-    "busy_timeout=10000",
-    "cache_size=-65536",
-    "foreign_keys=ON",
-    "wal_autocheckpoint=4000",
-)
+from shared.ledger import sqlite
 
 
 class Ledger:
@@ -37,12 +27,11 @@ class Ledger:
     @classmethod
     def open(cls, url: str, *, pool_size: int = 8) -> Ledger:
         """A ledger by SQLAlchemy URL (sqlite+aiosqlite:///file or postgresql+asyncpg://...). Nothing is connected yet."""
-        if url.startswith("sqlite"):
-            path = url.split("///", 1)[-1]
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            engine = create_async_engine(url, pool_size=pool_size, connect_args={"timeout": 10})
-            _tune_sqlite(engine)
-        elif url.startswith("postgresql+asyncpg"):
+        if url.startswith("sqlite+aiosqlite:"):
+            path = _sqlite_file(url)
+            engine = create_async_engine(url, pool_size=pool_size, async_creator=lambda: sqlite.SqliteConnection.open(path))
+            event.listen(engine.sync_engine, "begin", _begin)
+        elif url.startswith("postgresql+asyncpg:"):
             engine = create_async_engine(url, pool_size=pool_size, max_overflow=4, pool_pre_ping=False)
         else:
             scheme = url.split(":", 1)[0]
@@ -63,7 +52,7 @@ class Ledger:
                 yield tx
             return
         async with self._writer, _declared(), self.engine.connect() as tx:
-            await tx.execution_options(desk_begin="BEGIN IMMEDIATE")
+            await tx.execution_options(desk_begin=sqlite.WRITE)
             async with tx.begin():
                 yield tx
 
@@ -77,20 +66,20 @@ class Ledger:
         await self.engine.dispose()
 
 
-def _tune_sqlite(engine: AsyncEngine) -> None:
-    def connect(connection: Any, record: Any) -> None:
-        del record
-        connection.isolation_level = None  # we say BEGIN ourselves
-        cursor = connection.cursor()
-        for pragma in SQLITE_PRAGMAS:
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+def _sqlite_file(url: str) -> str:
+    """The file of a SQLite URL; its folder is made. Raises ConfigError."""
+    path = make_url(url).database or ""
+    if not path or path == ":memory:":
+        raise ConfigError(f"DESK_LEDGER_URL '{url}' names no file. Use sqlite+aiosqlite:///path/to/file.")
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"The folder of the ledger {path} cannot be made: {error.strerror}. Mend it, or DESK_LEDGER_URL.") from error
+    return path
 
-    def begin(connection: Any) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("desk_begin", "BEGIN"))
 
-    event.listen(engine.sync_engine, "connect", connect)
-    event.listen(engine.sync_engine, "begin", begin)
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("desk_begin", sqlite.READ))
 
 
 @asynccontextmanager
@@ -101,17 +90,23 @@ async def _declared() -> AsyncGenerator[None]:
     except IntegrityError:
         raise
     except (OperationalError, InterfaceError, DBAPIError) as error:
-        if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated or _is_refusal(error):
+        state = _sqlstate(error)
+        if state[:2] == "40":  # two writers waited for each other and this one gave way; at once it will go well
+            raise TemporaryFailure("Another writer was in the way. Try again.", retry_after=0) from error
+        if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated or _is_refusal(state):
             raise TemporaryFailure(f"The ledger does not take this now: {_first_line(error)}", retry_after=5) from error
         raise
     except (OSError, TimeoutError) as error:
         raise TemporaryFailure(f"The ledger is not answering: {_first_line(error)}", retry_after=5) from error
 
 
-def _is_refusal(error: DBAPIError) -> bool:
-    """PostgreSQL classes 53 (out of resources), 57 (operator intervention), 40 (rolled back, try again), 25006 (read only), 58 (system)."""
-    state = str(getattr(error.orig, "sqlstate", "") or getattr(error.orig, "pgcode", "") or "")
-    return state[:2] in {"53", "57", "58", "40", "08"} or state == "25006"
+def _sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", "") or "")
+
+
+def _is_refusal(state: str) -> bool:
+    """PostgreSQL classes 08 (connection), 53 (out of resources), 57 (operator intervention), 58 (system); 25006 (read only)."""
+    return state[:2] in {"08", "53", "57", "58"} or state == "25006"
 
 
 def _first_line(error: BaseException) -> str:

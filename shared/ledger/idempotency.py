@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.ledger.lookups import among
+from shared.ledger.rows import insert_rows
 from shared.ledger.tables import idempotency
 
 LIFETIME = timedelta(hours=24)
@@ -42,20 +44,19 @@ async def find(tx: AsyncConnection, keys: Sequence[str], now: datetime) -> dict[
         return {}
     rows = await tx.execute(
         select(idempotency.c.key, idempotency.c.fingerprint, idempotency.c.reference).where(
-            idempotency.c.key.in_(keys), idempotency.c.expires_at > now
+            among(idempotency.c.key, keys), idempotency.c.expires_at > now
         )
     )
     return {r.key: (r.fingerprint, r.reference) for r in rows}
 
 
-async def add(tx: AsyncConnection, answers: Sequence[Answered]) -> None:
+async def add(tx: AsyncConnection, answers: Sequence[Answered], now: datetime) -> None:
     """Raises IntegrityError when another request with the key was answered meanwhile."""
     if answers:
-        await tx.execute(
-            delete(idempotency).where(idempotency.c.key.in_([a.key for a in answers]), idempotency.c.expires_at <= answers[0].at)
-        )
+        expired = idempotency.c.expires_at <= now
+        await tx.execute(delete(idempotency).where(among(idempotency.c.key, [a.key for a in answers]), expired))
         rows = [{"key": a.key, "fingerprint": a.fingerprint, "reference": a.reference, "expires_at": a.at + LIFETIME} for a in answers]
-        await tx.execute(insert(idempotency), rows)
+        await insert_rows(tx, idempotency, rows)
 
 
 async def sweep(tx: AsyncConnection, now: datetime) -> None:

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import and_, bindparam, func, insert, select, update
+from sqlalchemy import and_, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Notice
 from shared.ledger.complaints import to_text
+from shared.ledger.lookups import among
+from shared.ledger.rows import insert_rows
 from shared.ledger.tables import FAILED, UNFINISHED, notices
 
 _notice = msgspec.json.Decoder(Notice)
@@ -52,8 +54,9 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 async def add(tx: AsyncConnection, new: Sequence[Notice]) -> None:
     """Raises IntegrityError when a key exists: that notice was already decided upon."""
     if new:
-        await tx.execute(
-            insert(notices),
+        await insert_rows(
+            tx,
+            notices,
             [
                 {
                     "key": n.key,
@@ -77,13 +80,13 @@ async def add(tx: AsyncConnection, new: Sequence[Notice]) -> None:
 
 async def claim(tx: AsyncConnection, keys: Sequence[str], now: datetime, until: datetime) -> list[Claimed]:
     """Take the notices among `keys` that are due and in nobody's hands, until `until`. Two notifiers never both get one."""
-    due = and_(notices.c.key.in_(keys), notices.c.state.in_(("pending", "sending")), notices.c.next_at <= now)
+    due = and_(among(notices.c.key, keys), notices.c.state.in_(("pending", "sending")), notices.c.next_at <= now)
     lock = select(notices.c.key, notices.c.body, notices.c.attempts, notices.c.state).where(due).with_for_update(skip_locked=True)
     rows = (await tx.execute(lock)).all()
     if rows:
         taken = [r.key for r in rows]
         await tx.execute(
-            update(notices).where(notices.c.key.in_(taken)).values(state="sending", attempts=notices.c.attempts + 1, next_at=until)
+            update(notices).where(among(notices.c.key, taken)).values(state="sending", attempts=notices.c.attempts + 1, next_at=until)
         )
     return [Claimed(_notice.decode(r.body), r.attempts + 1, r.state == "sending") for r in rows]
 
@@ -122,12 +125,7 @@ async def settle(tx: AsyncConnection, outcomes: Sequence[Settled]) -> None:
 
 async def unfinished(tx: AsyncConnection, *, before: datetime, limit: int = 500) -> list[str]:
     """Keys of notices that should have been sent by now: retries that are due, and attempts that a crash cut off."""
-    rows = await tx.execute(
-        select(notices.c.key)
-        .where(UNFINISHED, notices.c.next_at < before)
-        .order_by(notices.c.next_at)
-        .limit(limit)
-    )
+    rows = await tx.execute(select(notices.c.key).where(UNFINISHED, notices.c.next_at < before).order_by(notices.c.next_at).limit(limit))
     return [r.key for r in rows]
 
 
@@ -143,9 +141,7 @@ async def of_complaint(tx: AsyncConnection, reference: str) -> list[Shown]:
 
 async def failed(tx: AsyncConnection, limit: int = 100) -> list[Shown]:
     """Dead and uncertain notices, newest first: somebody must look at them."""
-    rows = await tx.execute(
-        select(notices).where(FAILED).order_by(notices.c.created_at.desc()).limit(limit)
-    )
+    rows = await tx.execute(select(notices).where(FAILED).order_by(notices.c.created_at.desc()).limit(limit))
     return [
         Shown(
             notice=_notice.decode(r.body), state=r.state, attempts=r.attempts, sent_at=r.sent_at, external_id=r.external_id, reason=r.reason

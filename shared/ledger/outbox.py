@@ -7,9 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 
 import msgspec
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.ledger.lookups import among
+from shared.ledger.rows import insert_rows
 from shared.ledger.tables import outbox
 
 
@@ -32,13 +34,13 @@ class Entry(msgspec.Struct, frozen=True):
 
 async def add(tx: AsyncConnection, entries: Sequence[Entry], now: datetime) -> None:
     if entries:
-        await tx.execute(insert(outbox), [{"key": e.key, "topic": e.topic, "reference": e.reference, "created_at": now} for e in entries])
+        await insert_rows(tx, outbox, [{"key": e.key, "topic": e.topic, "reference": e.reference, "created_at": now} for e in entries])
 
 
 async def settle(tx: AsyncConnection, keys: Sequence[str]) -> None:
     """Redis has these."""
     if keys:
-        await tx.execute(delete(outbox).where(outbox.c.key.in_(keys)))
+        await tx.execute(delete(outbox).where(among(outbox.c.key, keys)))
 
 
 async def waiting(tx: AsyncConnection, *, before: datetime, limit: int = 500) -> list[Entry]:

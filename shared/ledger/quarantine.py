@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import RowMapping, func, insert, select, update
+from sqlalchemy import RowMapping, case, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.ledger.lookups import among
 from shared.ledger.tables import HELD, quarantine
 
 
@@ -38,8 +39,14 @@ def held_id(adapter: str, account: str, raw: bytes) -> str:
 
 async def hold(tx: AsyncConnection, held: Held) -> str:
     """Keep it, or raise the count of what is kept already. The id comes back."""
-    seen = update(quarantine).where(quarantine.c.id == held.id)
-    again = await tx.execute(seen.values(count=quarantine.c.count + 1, last_at=held.last_at, code=held.code, message=held.message))
+    # what was replayed and comes again still cannot be taken, and must be seen; what a person discarded stays discarded
+    state = case((quarantine.c.state == "replayed", "held"), else_=quarantine.c.state)
+    seen = (
+        update(quarantine)
+        .where(quarantine.c.id == held.id)
+        .values(count=quarantine.c.count + 1, last_at=held.last_at, code=held.code, message=held.message, state=state)
+    )
+    again = await tx.execute(seen)
     if again.rowcount:
         return held.id
     try:
@@ -61,7 +68,7 @@ async def hold(tx: AsyncConnection, held: Held) -> str:
                 )
             )
     except IntegrityError:  # another process held it between the two statements
-        await tx.execute(seen.values(count=quarantine.c.count + 1, last_at=held.last_at))
+        await tx.execute(seen)
     return held.id
 
 
@@ -78,7 +85,7 @@ async def get(tx: AsyncConnection, held: str) -> Held | None:
 
 
 async def set_state(tx: AsyncConnection, ids: Sequence[str], state: str) -> None:
-    await tx.execute(update(quarantine).where(quarantine.c.id.in_(ids)).values(state=state))
+    await tx.execute(update(quarantine).where(among(quarantine.c.id, ids)).values(state=state))
 
 
 async def count_held(tx: AsyncConnection) -> int:

@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Submission, decode_submission
+from shared.ledger.lookups import among
+from shared.ledger.rows import insert_rows
 from shared.ledger.tables import submissions
 
 
@@ -29,7 +31,7 @@ async def first_answers(tx: AsyncConnection, dedupe_keys: Sequence[str]) -> dict
     if not dedupe_keys:
         return {}
     rows = await tx.execute(
-        select(submissions.c.dedupe_key, submissions.c.reference, submissions.c.role).where(submissions.c.dedupe_key.in_(dedupe_keys))
+        select(submissions.c.dedupe_key, submissions.c.reference, submissions.c.role).where(among(submissions.c.dedupe_key, dedupe_keys))
     )
     return {r.dedupe_key: (r.reference, r.role) for r in rows}
 
@@ -37,7 +39,7 @@ async def first_answers(tx: AsyncConnection, dedupe_keys: Sequence[str]) -> dict
 async def insert_new(tx: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
     """Raises IntegrityError when a dedupe key is taken: somebody else was first, look again."""
     if rows:
-        await tx.execute(insert(submissions), list(rows))
+        await insert_rows(tx, submissions, list(rows))
 
 
 async def of_complaint(tx: AsyncConnection, reference: str) -> list[Stored]:
