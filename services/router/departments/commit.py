@@ -216,7 +216,7 @@ async def write(
             await complaints.end_matters(tx, c.standing.complaint.reference)
     entries = [entry for c in changes for entry in c.outbox]
     await outbox.add(tx, entries, now)
-    await idempotency.add(tx, used)
+    await idempotency.add(tx, used, now)
     return entries
 
 

@@ -110,7 +110,7 @@ class Departments:
         given: list[Leased] = []
         stale: list[Settlement] = []
         untaken: list[Settlement] = []
-        failure: TemporaryFailure | None = None
+        failure: BaseException | None = None
         for lease, outcome in zip(leases, await self.actions.many(requests), strict=True):
             match outcome:
                 case Outcome():
@@ -122,6 +122,7 @@ class Departments:
                     untaken.append(Settlement(reference=lease.reference, token=lease.token, outcome=Retry()))
                 case _:
                     # Our fault, and it would be again: the lease is left to run out, and after some of them it becomes a dead letter.
+                    failure = outcome
                     log.error("claim.failed", reference=lease.reference, exc_info=outcome)
         await _quietly(queue, [*stale, *untaken])
         CLAIMED.labels(department).inc(len(given))
