@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Complaint, Deadline, decode_submission
 from shared.ledger.complaints import FIELDS, from_row
-from shared.ledger.lookups import among, pair_among
+from shared.ledger.lookups import among, among_parameter, as_parameter, pair_among
 from shared.ledger.submissions import Stored
 from shared.ledger.tables import DEAD_WORK, complaints, deadlines, identities, submissions
 
@@ -36,9 +36,17 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None = None
 
 
+_standings = select(*_columns).where(among_parameter(complaints.c.reference, "b_references"))
+_said = (
+    select(submissions.c.dedupe_key, submissions.c.reference, submissions.c.role, submissions.c.received_at, submissions.c.body)
+    .where(among_parameter(submissions.c.reference, "b_references"), submissions.c.role != "automatic")
+    .order_by(submissions.c.received_at)
+)
+
+
 async def standing(tx: AsyncConnection, references: Iterable[str]) -> dict[str, Standing]:
     """Where these complaints stand, those that exist."""
-    rows = await tx.execute(select(*_columns).where(among(complaints.c.reference, references)))
+    rows = await tx.execute(_standings, {"b_references": as_parameter(references)})
     return {row[0]: _standing(row) for row in rows}
 
 
@@ -68,11 +76,7 @@ async def submissions_of(tx: AsyncConnection, references: Collection[str]) -> di
     """What the customer sent about each complaint, oldest first, without machines' mail."""
     if not references:
         return {}
-    rows = await tx.execute(
-        select(submissions.c.dedupe_key, submissions.c.reference, submissions.c.role, submissions.c.received_at, submissions.c.body)
-        .where(among(submissions.c.reference, references), submissions.c.role != "automatic")
-        .order_by(submissions.c.received_at)
-    )
+    rows = await tx.execute(_said, {"b_references": as_parameter(references)})
     found: dict[str, list[Stored]] = {}
     for r in rows:
         stored = Stored(

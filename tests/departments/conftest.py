@@ -157,7 +157,7 @@ class Filing:
 
         async def queued() -> bool:
             queue = self.desk.queues[department]
-            return any(e.reference == reference for place in Place for e in await queue.entries(place, 1000))
+            return reference in [e.reference for place in Place for e in await queue.entries(place, 1000)]
 
         await wait_until(queued)
         return reference
