@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import msgspec
-from sqlalchemy import ColumnElement, String, literal
+from sqlalchemy import ColumnElement, String, bindparam, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
@@ -19,6 +19,15 @@ from sqlalchemy.sql.functions import GenericFunction
 def among(column: ColumnElement[Any], keys: Iterable[str]) -> ColumnElement[bool]:
     """column is one of the keys."""
     return _Among(column, literal(_json(list(keys)), String))
+
+
+def among_parameter(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """column is one of the keys in the parameter of that name, given as `as_parameter(keys)`: for statements built once."""
+    return _Among(column, bindparam(name, type_=String))
+
+
+def as_parameter(keys: Iterable[str]) -> str:
+    return _json(list(keys))
 
 
 def pair_among(first: ColumnElement[Any], second: ColumnElement[Any], keys: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
