@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
+from shared.errors import ConfigError
+
 #: synchronous=FULL: a commit that returned survives a power cut. The cache lets a ledger of a million complaints keep its index pages.
 PRAGMAS = (
     "journal_mode=WAL",
@@ -38,7 +40,13 @@ class SqliteConnection:
 
     @classmethod
     async def open(cls, path: str) -> Self:
-        return await asyncio.to_thread(cls, path)
+        """Raises ConfigError where the file is something else than a SQLite database."""
+        try:
+            return await asyncio.to_thread(cls, path)
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+                raise ConfigError(f"{path} is not a SQLite ledger. Move it away, or let DESK_LEDGER_URL name another file.") from error
+            raise
 
     def cursor(self) -> SqliteCursor:
         return SqliteCursor(self, self._connection.cursor())
