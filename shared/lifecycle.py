@@ -25,6 +25,11 @@ TRANSITIONS: dict[str, tuple[tuple[State, ...], State | None]] = {
     "closed": ((State.RESOLVED,), State.CLOSED),
     "reopened": ((State.RESOLVED, State.CLOSED), State.ASSIGNED),
     "followed_up": ((*ANY_OPEN, State.RESOLVED), None),
+    "finished": ((State.AWAITING_CUSTOMER, State.SOLUTION_PROPOSED, State.RESOLVED, State.CLOSED), None),
+    "dead_lettered": ((*WITH_DEPARTMENT, State.RESOLVED), None),
+    "requeued": ((*WITH_DEPARTMENT, State.RESOLVED), None),
+    "reprioritised": (WITH_DEPARTMENT, None),
+    "withdrawn": (ANY_OPEN, State.CLOSED),
 }
 
 

@@ -8,25 +8,25 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import structlog
 from litestar import Litestar
 
 from services.http import EXCEPTION_HANDLERS, operations
-from services.intake.accept import Accept, Rules
+from services.intake.accept import Accept
 from services.intake.adapter import Adapter
 from services.intake.api import PublicApi
 from services.intake.door import Door, read_accounts
+from services.intake.mail_sources import mail_loops
 from services.intake.registry import load_all
+from services.intake.rules import rules_of
 from services.intake.staff import StaffApi
 from services.keys import KeyRing
 from services.openapi import describe
 from services.process import Desk, Loop, open_desk, run, serve
-from shared.calendars import acceptance_deadlines
 from shared.errors import TemporaryFailure
 from shared.ledger import idempotency, quarantine
-from shared.policy import Policy
 from shared.settings import Settings, read
 from shared.telemetry import HELD, WAITING
 
@@ -39,19 +39,9 @@ ABOUT = (
 log = structlog.get_logger()
 
 
-def rules(policy: Policy, secret: bytes) -> Rules:
-    """What accept needs of the policy."""
-    return Rules(
-        secret=secret,
-        acknowledge=policy.notices.acknowledgement,
-        window=timedelta(days=policy.join.window_days),
-        deadlines=lambda at: acceptance_deadlines(at, policy),
-    )
-
-
 def doors(desk: Desk, adapters: Mapping[str, Adapter] | None = None) -> tuple[Accept, Door]:
     """The spine and the way to it. Raises ConfigError where an adapter or DESK_ACCOUNTS cannot be read."""
-    accept = Accept(desk.ledger, rules(desk.policy, desk.secret), desk.relay.forward)
+    accept = Accept(desk.ledger, rules_of(desk.policy, desk.secret), desk.relay.forward)
     accounts = read_accounts(desk.settings.accounts)
     return accept, Door(load_all() if adapters is None else adapters, accounts, accept, desk.ledger, desk.blobs)
 
@@ -98,7 +88,7 @@ async def main(settings: Settings) -> None:
     """Open the desk and serve until SIGTERM. Raises ConfigError or TemporaryFailure where it cannot start."""
     async with open_desk(settings, consumer="intake") as desk:
         accept, door = doors(desk)
-        loops: dict[str, Loop] = {"accept": accept.run, "housekeeping": lambda: housekeeping(desk)}
+        loops: dict[str, Loop] = {"accept": accept.run, "housekeeping": lambda: housekeeping(desk), **mail_loops(desk, door)}
         await serve(desk, build(desk, door), (settings.intake_host, settings.intake_port), loops)
 
 

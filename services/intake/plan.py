@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from services.intake.arrival import Outcome, Ready, Receipt, Rules, named_by_token, order_of, own_keys_of, thread_keys_of
-from services.intake.reach import acknowledge
+from services.intake.acknowledge import acknowledge
 from shared.complaint import Complaint, Customer, Deadline, Event, Identity, Locale, Notice, State, Submission
 from shared.errors import KeyReused
 from shared.language import detect

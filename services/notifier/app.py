@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import socket
 
 import msgspec
 from litestar import Litestar
@@ -22,7 +22,7 @@ from shared.settings import Settings
 
 async def main(settings: Settings) -> None:
     """Run until SIGTERM."""
-    async with open_desk(settings, consumer=f"notifier-{os.environ.get('HOSTNAME', 'local')}") as desk:
+    async with open_desk(settings, consumer=f"notifier-{socket.gethostname()}-{settings.notifier_port}") as desk:
         by_source = await open_senders(find_senders(), read_sender_settings(settings.senders))
         identity = DeskIdentity(mail_from=settings.mail_from, mail_name=settings.mail_name, public_url=settings.public_url)
         notifier = Notifier(desk)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -200,8 +200,8 @@ class Router:
         async with self._desk.ledger.write() as tx:
             await idempotency.sweep(tx, datetime.now(UTC))
 
-    async def timers(self) -> None:
-        """The clocks of the router, on arq: every few seconds what was missed is looked for."""
+    async def timers(self, sweeps: Sequence[Callable[[], Awaitable[Any]]] = ()) -> None:
+        """The clocks of the router, on arq: every few seconds what was missed is looked for. sweeps: further ones to run as often."""
         every = set(range(0, 60, 5))
         jobs = [
             cron(_job(self.sweep_undecided), name="sweep_undecided", second=every, unique=True, timeout=30),
@@ -209,6 +209,7 @@ class Router:
             cron(_job(self.sweep_queues), name="sweep_queues", second=every, unique=True, timeout=30),
             cron(_job(self.sweep_answers), name="sweep_answers", minute={0, 30}, second=0, unique=True, timeout=30),
         ]
+        jobs += [cron(_job(sweep), name=sweep.__name__, second=every, unique=True, timeout=30) for sweep in sweeps]
         await run_timers(self._desk.settings, "desk:{router}:timers", cron_jobs=jobs)
 
 

@@ -58,6 +58,14 @@ async def find(tx: AsyncConnection, key: str) -> ApiKey:
     raise error
 
 
+async def get(tx: AsyncConnection, key_id: str) -> ApiKey | None:
+    """The key of that id, revoked or not; for sessions that were opened with it."""
+    r = (await tx.execute(select(api_keys).where(api_keys.c.id == key_id))).first()
+    if r is None:
+        return None
+    return ApiKey(id=r.id, name=r.name, scope=r.scope, department=r.department, created_at=r.created_at, revoked_at=r.revoked_at)
+
+
 async def listed(tx: AsyncConnection) -> list[ApiKey]:
     rows = await tx.execute(select(api_keys).order_by(api_keys.c.created_at))
     return [

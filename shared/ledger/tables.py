@@ -61,6 +61,7 @@ class Instant(TypeDecorator[datetime]):
 #: for a query that states its condition literally: with a bound parameter it would read the whole table.
 UNDECIDED = text("state = 'received'")
 OPEN_WORK = text("work = 'open'")
+DEAD_WORK = text("work = 'dead'")
 RUNNING = text("met_at IS NULL AND breached_at IS NULL")
 UNFINISHED = text("state IN ('pending', 'sending')")
 FAILED = text("state IN ('dead', 'uncertain')")
@@ -106,6 +107,7 @@ complaints = Table(
     Index("complaints_undecided", "received_at", sqlite_where=UNDECIDED, postgresql_where=UNDECIDED),
     Index("complaints_work", "department", "work_by", sqlite_where=OPEN_WORK, postgresql_where=OPEN_WORK),
     Index("complaints_open_work", "reference", sqlite_where=OPEN_WORK, postgresql_where=OPEN_WORK),
+    Index("complaints_dead_work", "department", "work_at", sqlite_where=DEAD_WORK, postgresql_where=DEAD_WORK),
 )
 
 submissions = Table(
@@ -274,6 +276,7 @@ mailboxes = Table(
     Column("folder", String(255), nullable=False),
     Column("uidvalidity", BigInteger, nullable=False),
     Column("last_uid", BigInteger, nullable=False),
+    Column("start_uid", BigInteger, nullable=False),
     Column("last_ok_at", Instant, nullable=False),
     PrimaryKeyConstraint("account", "folder"),
     **SMALL_ROWS,

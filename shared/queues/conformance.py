@@ -114,6 +114,9 @@ async def extends(queue: Queue, advance: Advance) -> None:
     await advance(LEASE * 0.8)
     demand(not await queue.claim(1, LEASE, "b"), "an item was claimed though its lease was extended")
     await must_lose(queue.extend("C1", "0" * 16, LEASE), "a made-up token could extend a lease")
+    demand(await queue.lost([("C1", lease.token)]) == [], "a lease that is held was called lost")
+    lost = await queue.lost([("C1", "0" * 16), ("C9", lease.token)])
+    demand(lost == ["C1", "C9"], f"asked about a made-up token and a reference without lease, the queue called lost: {lost}")
     await queue.settle("C1", lease.token, Done())
 
 

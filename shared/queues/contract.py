@@ -132,6 +132,10 @@ class Queue(Protocol):
         """End many leases; the references of those that were lost, the others are settled."""
         ...
 
+    async def lost(self, leases: Sequence[tuple[str, str]]) -> list[str]:
+        """Of these (reference, token) pairs, the references whose lease is lost; nothing changes."""
+        ...
+
     async def reap(self) -> int:
         """Bring back the items of expired leases (or bury those that expired too often); how many leases had expired."""
         ...

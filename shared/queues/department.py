@@ -45,7 +45,7 @@ PLACES = tuple(Place)
 DEPARTMENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 SCRIPTS = {
     name: load_script("prelude", name)
-    for name in ("put", "claim", "extend", "settle", "reap", "reprioritise", "withdraw", "requeue", "entries", "counts")
+    for name in ("put", "claim", "extend", "settle", "reap", "reprioritise", "withdraw", "requeue", "entries", "counts", "held")
 }
 AT_ONCE = 500
 """Most items one put or settle carries in a round trip, so that no call holds the server up for long."""
@@ -115,6 +115,11 @@ class DepartmentQueue:
         for start in range(0, len(rows), AT_ONCE):
             lost += map(as_text, await self._run("settle", *chain.from_iterable(rows[start : start + AT_ONCE])))
         return lost
+
+    async def lost(self, leases: Sequence[tuple[str, str]]) -> list[str]:
+        """Of these (reference, token) pairs, the references whose lease is lost, in one round trip; nothing changes."""
+        args = [part for lease in leases for part in lease]
+        return [as_text(reference) for reference in await self._run("held", *args)] if args else []
 
     async def reap(self) -> int:
         """Bring back the items of expired leases; how many there were. Claims do so too: this is for a department nobody claims from."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import structlog
@@ -32,7 +33,7 @@ class Rebuild:
     """`watch` runs in every router; `now` is what `desk queue rebuild` calls."""
 
     def __init__(
-        self, ledger: Ledger, redis: Redis, received: WorkStream, notified: WorkStream, departments: dict[str, DepartmentQueue]
+        self, ledger: Ledger, redis: Redis, received: WorkStream, notified: WorkStream, departments: Mapping[str, DepartmentQueue]
     ) -> None:
         self._ledger = ledger
         self._redis = redis

@@ -54,6 +54,14 @@ def upgrade() -> None:
     )
     op.create_index("complaints_customer", "complaints", ["customer_id"], unique=False)
     op.create_index(
+        "complaints_dead_work",
+        "complaints",
+        ["department", "work_at"],
+        unique=False,
+        sqlite_where=sa.text("work = 'dead'"),
+        postgresql_where=sa.text("work = 'dead'"),
+    )
+    op.create_index(
         "complaints_open_work",
         "complaints",
         ["reference"],
@@ -144,6 +152,7 @@ def upgrade() -> None:
         sa.Column("folder", sa.String(length=255), nullable=False),
         sa.Column("uidvalidity", sa.BigInteger(), nullable=False),
         sa.Column("last_uid", sa.BigInteger(), nullable=False),
+        sa.Column("start_uid", sa.BigInteger(), nullable=False),
         sa.Column("last_ok_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("account", "folder"),
         sqlite_with_rowid=False,

@@ -1,0 +1,126 @@
+"""Joins the mail sources to the desk: mailboxes and the SMTP door hand their mail to the Door; the ledger remembers how far they read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from services.intake.accept import Outcome
+from services.intake.adapter import Delivery
+from services.intake.door import Door
+from services.intake.mailbox import Mailbox, MailboxOptions, Position, Settled, Status
+from services.intake.mailbox import Outcome as MailOutcome
+from services.intake.smtp import DoorOptions, SmtpDoor
+from services.process import Desk, Loop
+from shared.errors import ConfigError
+from shared.ledger import Ledger, mailboxes
+
+STATUS: Mapping[Outcome, Status] = {
+    Outcome.ACCEPTED: "accepted",
+    Outcome.FOLLOW_UP: "accepted",
+    Outcome.RECORDED: "accepted",
+    Outcome.REPEATED: "duplicate",
+    Outcome.HELD: "quarantined",
+}
+
+
+class LedgerState:
+    """What must be remembered of a mailbox, kept in the ledger (mailbox.MailboxState)."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def position(self, mailbox: str, /) -> Position | None:
+        account, folder = mailbox.split("/", 1)
+        async with self._ledger.read() as tx:
+            at = await mailboxes.position(tx, account, folder)
+        return Position(at.uidvalidity, at.last_uid, at.start_uid, at.last_ok_at) if at else None
+
+    async def settle(self, mailbox: str, position: Position, settled: Sequence[Settled], /) -> None:
+        account, folder = mailbox.split("/", 1)
+        now = datetime.now(UTC)
+        async with self._ledger.write() as tx:
+            known = await mailboxes.settled(tx, account, folder, position.uidvalidity, [s.uid for s in settled]) if settled else set()
+            fresh = [(s.uid, s.status, s.reason or s.reference) for s in settled if s.uid not in known]
+            await mailboxes.record(tx, account, folder, position.uidvalidity, fresh, now)
+            at = mailboxes.Position(position.uidvalidity, position.last_uid, position.last_ok_at or now, position.start_uid)
+            await mailboxes.set_position(tx, account, folder, at)
+
+    async def settled_uids(self, mailbox: str, uidvalidity: int, /) -> set[int]:
+        account, folder = mailbox.split("/", 1)
+        async with self._ledger.read() as tx:
+            return await mailboxes.settled(tx, account, folder, uidvalidity)
+
+
+class MailTaker:
+    """Hands mails to the Door all at once, so that they are committed together (mailbox.Take)."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def __call__(self, deliveries: Sequence[Delivery], /) -> list[MailOutcome]:
+        taken = await asyncio.gather(*(self._door.take_or_hold("email", d) for d in deliveries))
+        return [MailOutcome(STATUS[o], reason=why) if o is Outcome.HELD else MailOutcome(STATUS[o], reference=why) for o, why in taken]
+
+    async def hold(self, delivery: Delivery, reason: str, /) -> None:
+        await self._door.hold("email", delivery, "refused", reason)
+
+
+def read_mailboxes(text: str) -> list[MailboxOptions]:
+    """DESK_MAILBOXES. Raises ConfigError."""
+    try:
+        return msgspec.json.decode(text or "[]", type=list[MailboxOptions])
+    except msgspec.DecodeError as error:
+        example = '[{"host": "imap.example", "user": "care@shop.example", "password": "..."}]'
+        raise ConfigError(f"DESK_MAILBOXES cannot be read: {error}. Write it like {example}.") from None
+
+
+def mail_loops(desk: Desk, door: Door) -> dict[str, Loop]:
+    """One loop a mailbox, and one for the SMTP door where it has a port."""
+    take = MailTaker(door)
+    loops: dict[str, Loop] = {}
+    state = LedgerState(desk.ledger)
+    for options in read_mailboxes(desk.settings.mailboxes):
+        loops[f"mailbox {options.name}"] = _watch(Mailbox(options, state, take, take.hold))
+    if desk.settings.smtp_door_port:
+        loops["smtp door"] = _open(desk, take)
+    return loops
+
+
+def _watch(mailbox: Mailbox) -> Loop:
+    async def run() -> None:
+        watching = asyncio.ensure_future(mailbox.run())
+        try:
+            await asyncio.shield(watching)
+        except asyncio.CancelledError:
+            await mailbox.stop()  # the batch in hand is finished and settled
+            await asyncio.wait([watching], timeout=20)
+            raise
+
+    return run
+
+
+def _open(desk: Desk, take: MailTaker) -> Loop:
+    settings = desk.settings
+    domains = {d.strip().lower() for d in settings.smtp_door_domains.split(",") if d.strip()}
+    ours = settings.mail_from.lower()
+
+    def account(recipient: str) -> str | None:
+        """The mailbox of ours a recipient means, whatever tag it carries (care+c261122-...@shop.example)."""
+        local, _, domain = recipient.lower().rpartition("@")
+        plain = f"{local.split('+')[0]}@{domain}"
+        return plain if plain == ours or domain in domains else None
+
+    async def run() -> None:
+        options = DoorOptions(host=settings.smtp_door_host, port=settings.smtp_door_port, max_bytes=settings.max_submission)
+        smtp = SmtpDoor(take, account, options)
+        await smtp.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await smtp.stop()
+
+    return run

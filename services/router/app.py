@@ -1,0 +1,58 @@
+"""The router's web side: the departments' API and workbench, health and metrics. The loops that decide and keep time are in worker.py."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
+
+from services.http import EXCEPTION_HANDLERS, operations
+from services.process import Desk, Loop, open_desk, run, serve
+from services.router.departments import api
+from services.router.departments.auth import Keys
+from services.router.departments.leases import Departments
+from services.router.worker import Router
+from shared.queues.rebuild import Rebuild
+from shared.settings import Settings, read
+
+LARGEST_BODY = 1_048_576
+
+
+def build(desk: Desk, departments: Departments | None = None) -> Litestar:
+    """The web application of one router process. departments: where the caller also runs their sweeps; made here otherwise."""
+    worked = departments or Departments(desk)
+    keys = Keys(desk.ledger)
+    return Litestar(
+        route_handlers=[api.routes(worked, keys, desk.blobs), *operations(desk)],
+        exception_handlers=EXCEPTION_HANDLERS,
+        request_max_body_size=LARGEST_BODY,
+        state=State({"service": "router"}),
+        openapi_config=OpenAPIConfig(
+            title="Complaint Desk: departments",
+            version="1",
+            description="How departments take complaints from their queues, work them and settle them. Start with claim, end with settle.",
+            components=Components(security_schemes={"api_key": SecurityScheme(type="http", scheme="bearer", bearer_format="desk_...")}),
+        ),
+    )
+
+
+async def main(settings: Settings) -> None:
+    """Open the desk, decide, keep the clocks and serve the departments until SIGTERM."""
+    async with open_desk(settings, consumer=f"router-{socket.gethostname()}-{settings.router_port}") as desk:
+        departments = Departments(desk)
+        router = Router(desk)
+        rebuild = Rebuild(desk.ledger, desk.redis, desk.received, desk.notices, desk.queues)
+        loops: dict[str, Loop] = {
+            "route": router.route,
+            "timers": lambda: router.timers([departments.sweep_all_dead]),
+            "rebuild": rebuild.watch,
+        }
+        await serve(desk, build(desk, departments), (settings.router_host, settings.router_port), loops)
+
+
+if __name__ == "__main__":
+    run(read(os.environ), main)

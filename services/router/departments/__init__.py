@@ -1,0 +1,1 @@
+"""The departments' side of the desk: what they do with complaints, over HTTP and on the workbench's pages."""
