@@ -19,7 +19,7 @@ from services.intake.adapter import Adapter
 from services.intake.api import PublicApi
 from services.intake.door import Door, read_accounts
 from services.intake.mail_sources import mail_loops
-from services.intake.registry import load_all
+from services.intake.registry import find_adapters
 from services.intake.rules import rules_of
 from services.intake.staff import StaffApi
 from services.keys import KeyRing
@@ -43,7 +43,7 @@ def doors(desk: Desk, adapters: Mapping[str, Adapter] | None = None) -> tuple[Ac
     """The spine and the way to it. Raises ConfigError where an adapter or DESK_ACCOUNTS cannot be read."""
     accept = Accept(desk.ledger, rules_of(desk.policy, desk.secret), desk.relay.forward)
     accounts = read_accounts(desk.settings.accounts)
-    return accept, Door(load_all() if adapters is None else adapters, accounts, accept, desk.ledger, desk.blobs)
+    return accept, Door(find_adapters() if adapters is None else adapters, accounts, accept, desk.ledger, desk.blobs)
 
 
 def build(desk: Desk, door: Door) -> Litestar:

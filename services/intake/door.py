@@ -147,8 +147,9 @@ class Door:
                 raw_blob=raw_blob,
                 headers=headers,
                 idempotency=idempotency,
+                part=number,
             )
-            for part in parsed
+            for number, part in enumerate(parsed)
         ]
         receipts: list[Receipt] = []
         for answer in await self._accept.many(arrivals) if len(arrivals) > 1 else [await self._accept.one(a) for a in arrivals]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from services.intake.accept import Rules
-from shared.calendars import acceptance_deadlines, add_working_time, is_working_time
+from shared.calendars import acceptance_deadlines, is_working_time, next_opening
 from shared.complaint import Deadline
 from shared.policy import Policy
 
@@ -18,7 +18,7 @@ def rules_of(policy: Policy, secret: bytes) -> Rules:
         return acceptance_deadlines(at, policy)
 
     def opens_at(at: datetime) -> datetime | None:
-        return None if is_working_time(at, calendar) else add_working_time(at, timedelta(0), calendar)
+        return None if is_working_time(at, calendar) else next_opening(at, calendar)
 
     return Rules(
         secret=secret,
