@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple, cast
 
 ANSWER_WITHIN = 60.0
@@ -87,15 +87,34 @@ class Line(asyncio.Protocol):
             answered(int(buffer[9:12]), buffer[end + 4 :])
 
 
+Script = Generator[bytes, tuple[int, bytes], None]
+"""What one client does: yields a request, is sent the status and the body of its answer, and yields the next."""
+
+
+def one_after_another(requests: Iterator[bytes]) -> Script:
+    """A client that does not look at its answers. Several may share the requests."""
+    for request in requests:
+        yield request
+
+
 async def closed(
     address: tuple[str, int], requests: Iterator[bytes], *, clients: int = 32, seconds: float = 0.0, keep_bodies: bool = False
 ) -> Load:
     """Keep every client busy until the requests or the seconds (0: no limit) run out; then wait for the last answers."""
+    scripts = [one_after_another(requests) for _ in range(clients)]
+    return await scripted(address, scripts, seconds=seconds, keep_bodies=keep_bodies)
+
+
+async def scripted(address: tuple[str, int], scripts: Sequence[Script], *, seconds: float = 0.0, keep_bodies: bool = False) -> Load:
+    """One client a script, each with one request at a time, until the scripts or the seconds (0: no limit) run out."""
     run = _Run(keep_bodies)
     until = time.perf_counter() + seconds if seconds else float("inf")
 
-    def next_request(line: Line) -> None:
-        request = next(requests, None) if time.perf_counter() < until else None
+    def step(line: Line, script: Script, answer: tuple[int, bytes] | None) -> None:
+        try:
+            request = (script.send(answer) if answer else next(script)) if time.perf_counter() < until else None
+        except StopIteration:
+            request = None
         if request is None:
             run.open_lines -= 1
             if not run.open_lines:
@@ -105,11 +124,11 @@ async def closed(
 
         def answered(status: int, body: bytes) -> None:
             run.note(status, body, began)
-            next_request(line)
+            step(line, script, (status, body))
 
         line.send(request, answered)
 
-    return await run.of(address, clients, lambda lines: [next_request(line) for line in lines])
+    return await run.of(address, len(scripts), lambda lines: [step(*pair, None) for pair in zip(lines, scripts, strict=True)])
 
 
 async def opened(address: tuple[str, int], requests: Iterator[bytes], *, rate: float, seconds: float, clients: int = 128) -> Load:
