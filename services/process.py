@@ -74,9 +74,14 @@ async def open_desk(settings: Settings, *, consumer: str = "") -> AsyncGenerator
 Loop = Callable[[], Awaitable[None]]
 
 
+def web_server(app: Litestar, address: tuple[str, int]) -> Server:
+    """The web server of every service, in this very process and on its event loop."""
+    return Server(app, address=address[0], port=address[1], interface=Interfaces.ASGI, log_enabled=False, websockets=False, backlog=1024)
+
+
 async def serve(desk: Desk, app: Litestar, address: tuple[str, int], loops: Mapping[str, Loop]) -> None:
     """Serve the app and run the loops until SIGTERM or SIGINT, or until one of them fails (which is raised)."""
-    server = Server(app, address=address[0], port=address[1], interface=Interfaces.ASGI, log_enabled=False, websockets=False, backlog=1024)
+    server = web_server(app, address)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
