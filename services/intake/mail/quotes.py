@@ -98,7 +98,8 @@ MY = "my|mon|ma|meinem?r?|mi|(?:il )?mio|(?:la )?mia|(?:o )?meu|minha|mijn|min|m
 DEVICE = (
     "iPhone|iPad|iPod|Android|Samsung|Galaxy|BlackBerry|Outlook|Yahoo|AOL|Hotmail|Windows|Nokia|Lumia|Huawei|Xiaomi|Redmi"
     "|OnePlus|HTC|Xperia|Pixel|Nexus"
-    "|Motorola|Verizon|AT&T|T-Mobile|Wireless|phone|mobile?|tablet|handheld|device|Proton ?Mail|Gmail|Thunderbird|Mail for|Apple Mail|App Suite|Mailspring|Spark"
+    "|Motorola|Verizon|AT&T|T-Mobile|Wireless|phone|mobile?|tablet|handheld|device|Proton ?Mail|Gmail|Thunderbird|Mail for"
+    "|Apple Mail|App Suite|Mailspring|Spark"
 )
 BRAND = "网易|QQ|手机|新浪|搜狐|华为|小米|Foxmail|iPhone|iPad|Outlook|阿里|安卓|189|139|移动|vivo|OPPO|魅族|三星|荣耀"
 #: a whole line that a mobile client adds; "Sent from the warehouse" and "来自华为商城的订单" are none
