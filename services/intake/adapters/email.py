@@ -19,6 +19,10 @@ from services.intake.adapter import Adapter, Delivery, Parsed
 from services.intake.mail.read import MAX_BYTES, File, Mail, read_mail
 from shared.complaint import Attachment, Channel, Customer, Identity, Submission, Thread
 
+#: key of Submission.extra: why no machine may answer a mail that a person may still have written (a mailing list, bulk mail, noreply). It
+#: is a complaint like any other, since a shop's own shared mailbox may be a list; only the acknowledgement is left out.
+UNANSWERABLE = "unanswerable_because"
+
 
 class EmailAdapter(Adapter):
     """The e-mail channel; raw mail comes from a mailbox (mailbox.py) or the SMTP door (smtp.py), never over HTTP."""
@@ -52,7 +56,7 @@ class EmailAdapter(Adapter):
                 references=mail.references,
                 recipients=recipients_of(mail, delivery),
             ),
-            automatic=bool(mail.automatic or mail.unanswerable),
+            automatic=bool(mail.automatic),
             bounce=mail.bounce,
             notes=mail.notes,
             extra=dict(facts(mail)),
@@ -93,7 +97,7 @@ def facts(mail: Mail) -> Iterator[tuple[str, str]]:
     if mail.automatic:
         yield "automatic_because", mail.automatic
     elif mail.unanswerable:
-        yield "unanswerable_because", mail.unanswerable
+        yield UNANSWERABLE, mail.unanswerable
     if mail.receipt:
         yield "receipt", mail.receipt.kind
         yield "receipt_for", mail.receipt.original_id
