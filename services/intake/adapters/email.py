@@ -18,10 +18,7 @@ from datetime import UTC
 from services.intake.adapter import Adapter, Delivery, Parsed
 from services.intake.mail.read import MAX_BYTES, File, Mail, read_mail
 from shared.complaint import Attachment, Channel, Customer, Identity, Submission, Thread
-
-#: key of Submission.extra: why no machine may answer a mail that a person may still have written (a mailing list, bulk mail, noreply). It
-#: is a complaint like any other, since a shop's own shared mailbox may be a list; only the acknowledgement is left out.
-UNANSWERABLE = "unanswerable_because"
+from shared.reach import UNANSWERABLE
 
 
 class EmailAdapter(Adapter):
