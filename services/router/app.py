@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from litestar import Litestar
+from litestar import Litestar, get
 from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.response import Redirect
 
 from services.http import EXCEPTION_HANDLERS, operations
 from services.process import Desk
 from services.router.departments import api
 from services.router.departments.auth import Keys
 from services.router.departments.leases import Departments
+from services.router.departments.pages import routes as workbench
 
 LARGEST_BODY = 1_048_576
+
+
+@get("/", include_in_schema=False)
+async def home() -> Redirect:
+    """People who type the bare address want the workbench."""
+    return Redirect(workbench.PREFIX, status_code=303)
 
 
 def build(desk: Desk, departments: Departments | None = None) -> Litestar:
@@ -21,7 +29,8 @@ def build(desk: Desk, departments: Departments | None = None) -> Litestar:
     worked = departments or Departments(desk)
     keys = Keys(desk.ledger)
     return Litestar(
-        route_handlers=[api.routes(worked, keys, desk.blobs), *operations(desk)],
+        route_handlers=[home, api.routes(worked, keys, desk.blobs), workbench.routes(desk, worked, keys), *operations(desk)],
+        template_config=workbench.templates(),
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=LARGEST_BODY,
         state=State({"service": "router"}),
