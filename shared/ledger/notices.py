@@ -162,4 +162,4 @@ async def requeue(tx: AsyncConnection, key: str, now: datetime) -> bool:
 
 async def states(tx: AsyncConnection) -> dict[str, int]:
     rows = await tx.execute(select(notices.c.state, func.count()).group_by(notices.c.state))
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}

@@ -225,7 +225,7 @@ class Desk:
     async def notices(self) -> dict[str, str]:
         """The state of each notice, by its key."""
         async with self.ledger.read() as tx:
-            return dict((await tx.execute(select(tables.notices.c.key, tables.notices.c.state))).tuples().all())
+            return {row.key: row.state for row in await tx.execute(select(tables.notices.c.key, tables.notices.c.state))}
 
     async def queued(self) -> dict[str, list[str]]:
         """Which departments' queues hold a complaint, by its reference."""
