@@ -7,7 +7,7 @@ import sys
 import typer
 
 from services.commands import keep, look, queue, read, run, setup
-from shared.errors import DeskError
+from shared.errors import DeskError, TemporaryFailure
 
 app = typer.Typer(
     name="desk",
@@ -28,12 +28,12 @@ app.add_typer(setup.db, name="db")
 
 
 def main() -> None:
-    """Entry point: every declared error is one line that names its mend, on standard error, with exit status 2."""
+    """Entry point: a declared error is one line that names its mend, on stderr; status 2, or 75 where trying again may help."""
     try:
         app()
     except DeskError as error:
         print(f"desk: {error.message}", file=sys.stderr)  # noqa: T201 - this is the command line
-        raise SystemExit(2) from None
+        raise SystemExit(75 if isinstance(error, TemporaryFailure) else 2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except BrokenPipeError:

@@ -20,10 +20,11 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar
 from redis.asyncio import Redis
-from shared.blobs import Blobs
-from shared.ledger.migrate import upgrade
 
+from services.ports import check_free
+from shared.blobs import Blobs
 from shared.ledger import Ledger
+from shared.ledger.migrate import upgrade
 from shared.ledger.outbox import Topic
 from shared.policy import Policy, load
 from shared.queues.department import DepartmentQueue
@@ -80,7 +81,8 @@ def web_server(app: Litestar, address: tuple[str, int]) -> Server:
 
 
 async def serve(desk: Desk, app: Litestar, address: tuple[str, int], loops: Mapping[str, Loop]) -> None:
-    """Serve the app and run the loops until SIGTERM or SIGINT, or until one of them fails (which is raised)."""
+    """Serve the app and run the loops until SIGTERM or SIGINT, or until one of them fails (which is raised). Raises ConfigError."""
+    check_free(*address, setting=f"DESK_{str(app.state.get('service', '')).upper()}_PORT")
     server = web_server(app, address)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
