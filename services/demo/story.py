@@ -7,6 +7,7 @@ own processes, sends the input, and waits for what must become of each. Returns 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
@@ -27,10 +28,11 @@ from services.demo.imap_server import PASSWORD, USER, ImapServer
 from services.demo.platforms import HttpPeer, SmtpPeer, TelegramPlatform, WeChatPlatform
 from services.embedded import Stack
 from shared.complaint import Complaint, State
+from shared.errors import ConfigError
 from shared.ledger import Ledger, accounts, complaints, deadlines, notices, quarantine, submissions, tables
 from shared.policy import load
 from shared.queues.department import DepartmentQueue
-from shared.settings import read
+from shared.settings import Settings, make_home, read
 from shared.telemetry import configure_logging
 
 WAIT = 60.0
@@ -82,9 +84,7 @@ async def tell(home: Path) -> int:
     """Run the story in `home`, which is emptied first. 0 when all went as it should."""
     screen = Console(soft_wrap=True, highlight=False)
     configure_logging("ERROR", "console")
-    if home.exists():
-        shutil.rmtree(home)
-    home.mkdir(parents=True)
+    _empty(home)
     wechat = WeChatPlatform({inputs.WECHAT_APP: "demo-app-secret"})
     telegram = TelegramPlatform({"777000:demo-bot-token": inputs.TELEGRAM_ACCOUNT})
     async with (
@@ -114,6 +114,19 @@ async def tell(home: Path) -> int:
         return 1
     screen.print(f"All went as it should. The letters can be read in {home / 'mails'}. Keep a desk running with: make up")
     return 0
+
+
+def _empty(home: Path) -> None:
+    """A fresh folder. Raises ConfigError rather than remove what no demo made, or pull it from under one that runs."""
+    if home.exists() and any(home.iterdir()):
+        if not (home / "imap").is_dir():
+            raise ConfigError(f"{home} holds files that no demo made. Name an empty or new folder with --home.")
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((home / "desk.pid").read_text())
+            if Path(f"/proc/{pid}").exists():
+                raise ConfigError(f"A demo already runs in {home} (process {pid}). Wait for its end, or name another folder with --home.")
+        shutil.rmtree(home)
+    make_home(Settings(home=str(home)))
 
 
 def _clean() -> dict[str, str]:
