@@ -20,10 +20,10 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar
 from redis.asyncio import Redis
-from shared.blobs import Blobs
-from shared.ledger.migrate import upgrade
 
+from shared.blobs import Blobs
 from shared.ledger import Ledger
+from shared.ledger.migrate import upgrade
 from shared.ledger.outbox import Topic
 from shared.policy import Policy, load
 from shared.queues.department import DepartmentQueue

@@ -64,7 +64,7 @@ def _model(content: dict[str, NDArray[Any]]) -> Model:
 
 def log_odds(model: Model, found: list[str]) -> tuple[Floats, NDArray[np.intp], Floats]:
     """Scores per class, and the rows and values of the features that made them."""
-    counts = Counter(row for gram in found if (row := model.vocabulary.get(gram)) is not None)
+    counts = {row: times for gram, times in Counter(found).items() if (row := model.vocabulary.get(gram)) is not None}
     if not counts:
         return model.intercept, np.empty(0, dtype=np.intp), np.empty(0, dtype=np.float32)
     rows = np.fromiter(counts.keys(), dtype=np.intp, count=len(counts))
