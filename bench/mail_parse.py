@@ -20,9 +20,9 @@ from services.intake.mail.html import to_text
 from services.intake.mail.read import read_mail
 
 TEXT = (
-    "您好，我在贵店购买的电饭煲（订单号 2026030112345678）收到时外壳破裂，内胆也有划痕。多次联系客服没有人处理，请尽快安排退款或者换货，谢谢。\n"
-    * 4
-)
+    "您好，我在贵店购买的电饭煲（订单号 2026030112345678）收到时外壳破裂，内胆也有划痕。"
+    "多次联系客服没有人处理，请尽快安排退款或者换货，谢谢。\n"
+) * 4
 
 
 def ordinary_mail() -> bytes:

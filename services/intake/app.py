@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import structlog
-from litestar import Litestar
+from litestar import Litestar, Response
+from litestar.exceptions import NotFoundException
 
-from services.http import EXCEPTION_HANDLERS, operations
+from services.http import EXCEPTION_HANDLERS, AnyRequest, on_http_error, operations
 from services.intake.accept import Accept
 from services.intake.adapter import Adapter
 from services.intake.api import PublicApi
 from services.intake.door import Door, read_accounts
+from services.intake.pages.render import wants_page
+from services.intake.pages.routes import Pages, failed
 from services.intake.mail_sources import mail_loops
 from services.intake.registry import find_adapters
 from services.intake.rules import rules_of
@@ -53,14 +56,20 @@ def build(desk: Desk, door: Door) -> Litestar:
         route_handlers=[
             *PublicApi(desk, door, keys).routes(),
             *StaffApi(desk, door, keys).routes(),
+            *Pages(desk, door).routes(),
             *operations(desk, lambda: refresh(desk)),
         ],
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers={**EXCEPTION_HANDLERS, NotFoundException: not_found},
         openapi_config=describe("Complaint Desk: intake", ABOUT),
         logging_config=None,
     )
     app.state["service"] = "intake"
     return app
+
+
+def not_found(request: AnyRequest, error: NotFoundException) -> Response[bytes]:
+    """Nothing at this address: a page for people, problem details for programs."""
+    return failed(request, error) if wants_page(request) else on_http_error(request, error)
 
 
 async def refresh(desk: Desk) -> None:

@@ -31,7 +31,12 @@ T = TypeVar("T")
 Status = Literal["accepted", "duplicate", "ignored", "quarantined"]
 #: what a rebuilt mailbox may have given back to us: mail up to this much older than our last visit is looked at again
 REBUILT_MARGIN = timedelta(days=7)
-IDENTITY = {"name": "Complaint Desk", "version": "1", "vendor": "Complaint Desk", "support-email": "postmaster@localhost"}
+IDENTITY = {
+    "name": "Complaint Desk",
+    "version": "1",
+    "vendor": "Complaint Desk",
+    "support-email": "postmaster@localhost",
+}
 
 
 class Outcome(msgspec.Struct, frozen=True):

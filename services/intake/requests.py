@@ -47,10 +47,13 @@ class BadKey(SubmissionRejected):
     code = "bad_idempotency_key"
 
 
-async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises TooLarge as soon as that is known (before reading, where Content-Length says so), TooSlow or CutShort."""
+async def read_body(headers: Headers, receive: Receive, limit: int, *, drain: int = 0) -> bytes:
+    """The whole body. Raises TooLarge as soon as that is known (before reading, where Content-Length says so), TooSlow or CutShort.
+
+    drain: a body up to this size is read to its end and thrown away before it is refused, since a browser shows our answer only then.
+    """
     for name, value in headers:
-        if name == b"content-length" and value.isdigit() and int(value) > limit:
+        if name == b"content-length" and value.isdigit() and int(value) > max(limit, drain):
             raise _too_large(limit)
     clock = asyncio.get_running_loop().time
     end = clock() + WHOLE
@@ -67,14 +70,17 @@ async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
                 patience.reschedule(min(clock() + IDLE, end))
                 message = await receive()
                 chunk: bytes = message.get("body", b"")
-                chunks.append(chunk)
                 size += len(chunk)
-                if size > limit:
+                if size <= limit:
+                    chunks.append(chunk)
+                elif size > drain:
                     raise _too_large(limit)
     except TimeoutError:
         raise TooSlow from None
     if message["type"] != "http.request":
         raise CutShort
+    if size > limit:
+        raise _too_large(limit)
     return b"".join(chunks)
 
 

@@ -157,8 +157,7 @@ class Filing:
 
         async def queued() -> bool:
             queue = self.desk.queues[department]
-            found = [*await queue.entries(Place.READY, 1000), *await queue.entries(Place.LEASED, 1000)]
-            return any(e.reference == reference for e in found)
+            return reference in [e.reference for place in Place for e in await queue.entries(place, 1000)]
 
         await wait_until(queued)
         return reference

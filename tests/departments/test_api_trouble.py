@@ -209,22 +209,20 @@ async def test_a_dead_letter_whose_customer_wrote_again_comes_alive(http, wareho
 async def test_when_the_ledger_cannot_take_a_claim_the_item_goes_back(desk: Desk, file: Filing) -> None:
     await file()
     departments = Departments(desk)
-    await desk.ledger.close()
-    url = desk.ledger.engine.url
     broken = type(desk.ledger).open("postgresql+asyncpg://nobody@127.0.0.1:1/none")
-    departments.actions = Actions(broken, desk.policy, desk.relay.forward)
+    departments.actions = Actions(broken, desk.policy, desk.queues, desk.relay.forward)
     with pytest.raises(Exception, match="ledger"):
         await departments.claim("warehouse", ClaimRequest(), OPERATOR)
     await broken.close()
     counts = await desk.queues["warehouse"].counts()
-    assert (counts.ready, counts.leased) == (1, 0), url
+    assert (counts.ready, counts.leased) == (1, 0)
     assert len((await Departments(desk).claim("warehouse", ClaimRequest(), OPERATOR)).leases) == 1
 
 
 async def test_two_processes_never_take_the_same_step(desk: Desk, file: Filing) -> None:
     reference = await file()
     forwarded: list[Entry] = []
-    both = [Actions(desk.ledger, desk.policy, forwarded.extend) for _ in range(2)]
+    both = [Actions(desk.ledger, desk.policy, desk.queues, forwarded.extend) for _ in range(2)]
     claims = [Request(reference=reference, action=Claiming(department="warehouse"), actor="x") for _ in both]
     await asyncio.gather(*(a.one(r) for a, r in zip(both, claims, strict=True)))
     notes = [Request(reference=reference, action=Progress(note=f"第{n}条", tell_customer=True), actor="x") for n in range(20)]
@@ -239,7 +237,7 @@ async def test_two_processes_never_take_the_same_step(desk: Desk, file: Filing) 
 
 async def test_one_refused_action_does_not_touch_the_others(desk: Desk, file: Filing) -> None:
     references = [await file() for _ in range(3)]
-    actions = Actions(desk.ledger, desk.policy, lambda _: None)
+    actions = Actions(desk.ledger, desk.policy, desk.queues, lambda _: None)
     requests = [Request(reference=r, action=Progress(note="x"), actor="x") for r in references]
     requests[1] = Request(reference=references[1], action=Reopen(reason="x"), actor="x")
     answers = await actions.many([*requests, Request(reference="C261121-NOBODY", action=Progress(note="x"), actor="x")])

@@ -1,4 +1,4 @@
-"""A private Dovecot for tests: random port on loopback, users from a file, Maildir under a temporary folder. Works as root and as anybody."""
+"""A private Dovecot for tests: random port on loopback, users from a file, Maildir in a temporary folder. Works as root and as others."""
 
 from __future__ import annotations
 

@@ -39,7 +39,9 @@ def desk() -> Desk:
 
 def options(dovecot: Dovecot, **changes: object) -> MailboxOptions:
     chosen: dict[str, object] = {"start": "all", "idle_seconds": 20.0, "poll_seconds": 0.05, **changes}
-    return MailboxOptions(host=dovecot.host, port=dovecot.port, user="care", password="secret", ssl=False, account="care@shop.example", **chosen)  # type: ignore[arg-type] - test options by name
+    return MailboxOptions(
+        host=dovecot.host, port=dovecot.port, user="care", password="secret", ssl=False, account="care@shop.example", **chosen
+    )  # type: ignore[arg-type] - test options by name
 
 
 @contextlib.asynccontextmanager
@@ -105,7 +107,9 @@ async def test_after_a_restart_it_goes_on_where_it_was(dovecot: Dovecot, state: 
     assert sorted(item.status for item in state.outcomes.values()) == ["accepted", "accepted"]
 
 
-async def test_a_crash_between_storing_and_remembering_gives_duplicates_not_losses(dovecot: Dovecot, state: MemoryState, desk: Desk) -> None:
+async def test_a_crash_between_storing_and_remembering_gives_duplicates_not_losses(
+    dovecot: Dovecot, state: MemoryState, desk: Desk
+) -> None:
     dovecot.append("care", mail(1), mail(2))
     crashed: list[bool] = []
 
@@ -202,7 +206,11 @@ async def test_a_rebuilt_mailbox_is_read_again_without_doubles(dovecot: Dovecot,
     after = state.positions["care@shop.example/INBOX"].uidvalidity
     assert after != before
     assert numbers(desk) == [1, 2, 3]
-    assert sorted(item.status for (_, validity, _), item in state.outcomes.items() if validity == after) == ["accepted", "duplicate", "duplicate"]
+    assert sorted(item.status for (_, validity, _), item in state.outcomes.items() if validity == after) == [
+        "accepted",
+        "duplicate",
+        "duplicate",
+    ]
 
 
 async def test_taken_mail_can_be_moved_away(dovecot: Dovecot, state: MemoryState, desk: Desk) -> None:

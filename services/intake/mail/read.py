@@ -198,7 +198,9 @@ def walk(part: Part, body: Body) -> None:
         choose(part, body)
     elif part.media_type == "multipart/related" and part.children:
         start = part.type_parameters.get("start", "").strip("<> ")
-        chosen = next((c for c in part.children if start and c.first("content-id").decode("ascii", "replace").strip("<> ") == start), part.children[0])
+        chosen = next(
+            (c for c in part.children if start and c.first("content-id").decode("ascii", "replace").strip("<> ") == start), part.children[0]
+        )
         for child in (chosen, *(c for c in part.children if c is not chosen)):
             if child is chosen or child.children:
                 walk(child, body)
@@ -228,9 +230,13 @@ def is_text(part: Part) -> bool:
 
 
 def choose(part: Part, body: Body) -> None:
-    """multipart/alternative (RFC 2046 section 5.1.4): the plain text where it says something, else the HTML; files below either are kept."""
+    """multipart/alternative (RFC 2046 section 5.1.4): the plain text where it says something, else the HTML; files are kept."""
     plain = [c for c in part.children if c.media_type == "text/plain" and is_text(c)]
-    rich = [c for c in part.children if c not in plain and any(leaf.media_type == "text/html" and leaf.disposition != "attachment" for leaf in leaves(c))]
+    rich = [
+        c
+        for c in part.children
+        if c not in plain and any(leaf.media_type == "text/html" and leaf.disposition != "attachment" for leaf in leaves(c))
+    ]
     other = [c for c in part.children if c not in plain and c not in rich]
     side = Body()
     for child in plain:
@@ -246,7 +252,11 @@ def choose(part: Part, body: Body) -> None:
         side.notes.extend(taken.notes)
         rich = rich[:-1]
     for child in rich:
-        side.files.extend(leaf for leaf in leaves(child) if not (leaf.media_type in {"text/html", "text/plain"} and leaf.disposition != "attachment" and not own_name(leaf)))
+        side.files.extend(
+            leaf
+            for leaf in leaves(child)
+            if not (leaf.media_type in {"text/html", "text/plain"} and leaf.disposition != "attachment" and not own_name(leaf))
+        )
     for child in other:
         if child.children:
             walk(child, side)
@@ -340,7 +350,9 @@ def make_file(part: Part) -> File:
     name = re.split(r"[/\\]", name.strip().rstrip("/\\"))[-1].strip()
     if not name and part.media_type in MESSAGES:
         name = embedded_name(data)
-    inline = part.disposition == "inline" or (part.disposition != "attachment" and part.parent == "multipart/related" and bool(part.first("content-id")))
+    inline = part.disposition == "inline" or (
+        part.disposition != "attachment" and part.parent == "multipart/related" and bool(part.first("content-id"))
+    )
     return File(name[-200:], part.media_type, len(data), hashlib.sha256(data).hexdigest(), inline, data)
 
 

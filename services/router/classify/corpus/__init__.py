@@ -27,6 +27,21 @@ class Line(NamedTuple):
     weight: float
 
 
+class HeldBack(NamedTuple):
+    """A judged line that is never trained on. categories: the right one first, then those that can be defended."""
+
+    text: str
+    categories: tuple[str, ...]
+    priority: str
+
+
+def held_back(folder: Path = FOLDER) -> list[HeldBack]:
+    """The held-back lines, in the order of the file."""
+    rows = [row for row in (folder / "held_back" / "lines.txt").read_text(encoding="utf-8").splitlines() if row and row[0] != "#"]
+    parts = [row.split(" | ", 2) for row in rows]
+    return [HeldBack(text, tuple(categories.split(",")), priority) for categories, priority, text in parts]
+
+
 def families(folder: Path = FOLDER) -> list[tuple[str, str]]:
     """(category, line) for every written line, in a fixed order."""
     found: list[tuple[str, str]] = []
@@ -34,7 +49,8 @@ def families(folder: Path = FOLDER) -> list[tuple[str, str]]:
         if path.name == "fills.toml":
             continue
         for category, block in tomllib.loads(path.read_text(encoding="utf-8")).items():
-            found += [(category, line.strip()) for line in str(block).strip().splitlines() if line.strip()]
+            parts = re.split(r" / |\n", str(block)) if path.name == "phrases.toml" else str(block).splitlines()
+            found += [(category, part.strip()) for part in parts if part.strip()]
     return found
 
 
