@@ -56,7 +56,12 @@ class Filter:
         found = set(self._always)
         for piece in self._asked & pieces:
             for number, others in self._ways[piece]:
-                if number not in found and not any(wanted.isdisjoint(pieces) for wanted in others):
+                if number in found:
+                    continue
+                for wanted in others:
+                    if wanted.isdisjoint(pieces):
+                        break
+                else:
                     found.add(number)
         return found
 
