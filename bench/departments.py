@@ -60,7 +60,9 @@ async def file(settings: Settings, first: int, count: int) -> None:
             await complaints.insert_new(tx, [msgspec.structs.replace(c, version=1) for c in made])
             await submissions.insert_new(tx, [_submission(c) for c in made])
             await complaints.save_decided(tx, [(c, due) for c in made])
-            await complaints.add_events(tx, [Event(c.reference, n, now, k, "bench") for c in made for n, k in ((1, "received"), (2, "decided"))])
+            await complaints.add_events(
+                tx, [Event(c.reference, n, now, k, "bench") for c in made for n, k in ((1, "received"), (2, "decided"))]
+            )
             await deadlines.add(tx, [(c.reference, Deadline(clock=k, due_by=due, why="自然时间")) for c in made for k in CLOCKS])
         items = [Item(reference=c.reference, priority=Priority.NORMAL, due_at=due.timestamp()) for c in made]
         await desk.queues["warehouse"].put(items)

@@ -145,7 +145,9 @@ class Filing:
         clocks = ("department_answer", "resolution", "follow_up", "customer_reply", "escalation_1")
         entry = Entry(f"assigned/{reference}/2", Topic.ASSIGNED, reference)
         async with self.desk.ledger.write() as tx:
-            await customers.insert_new(tx, [(complaint.customer_id, submission.customer, now)], [(complaint.customer_id, i) for i in identities])
+            await customers.insert_new(
+                tx, [(complaint.customer_id, submission.customer, now)], [(complaint.customer_id, i) for i in identities]
+            )
             await complaints.insert_new(tx, [msgspec.structs.replace(complaint, version=1)])
             await submissions.insert_new(tx, [row])
             await complaints.save_decided(tx, [(complaint, due)])

@@ -114,7 +114,9 @@ async def test_a_proposal_is_accepted_and_carried_out(http, warehouse, file: Fil
     by = (datetime.now(UTC) + timedelta(days=2)).isoformat()
     token = {"token": lease["token"]}
     proposed = await http.post(
-        f"/leases/{reference}/propose", json={**token, "options": [{"title": "补发", "by": by}, {"title": "退款", "by": by}]}, headers=warehouse
+        f"/leases/{reference}/propose",
+        json={**token, "options": [{"title": "补发", "by": by}, {"title": "退款", "by": by}]},
+        headers=warehouse,
     )
     assert proposed.json()["state"] == "solution_proposed"
     accepted = await http.post(f"/leases/{reference}/answer", json={**token, "accepted": True}, headers=warehouse)
@@ -204,9 +206,7 @@ async def test_staff_reprioritise_withdraw_and_reopen(http, warehouse, desk: Des
 async def test_many_are_settled_in_one_request(http, warehouse, file: Filing) -> None:
     references = [await file() for _ in range(5)]
     leases = await claim(http, warehouse, n=5)
-    settlements = [
-        {"reference": one["reference"], "token": one["token"], "outcome": "done", "resolution": RESOLUTION} for one in leases
-    ]
+    settlements = [{"reference": one["reference"], "token": one["token"], "outcome": "done", "resolution": RESOLUTION} for one in leases]
     settlements[1] = {"reference": leases[1]["reference"], "token": leases[1]["token"], "outcome": "retry", "delay": 60}
     settlements[2]["token"] = "warehouse:0000000000000000"
     settlements[3] = {"reference": leases[3]["reference"], "token": leases[3]["token"], "outcome": "done"}

@@ -17,7 +17,7 @@ from shared.errors import ConfigError
 
 SHIPPED = Path(__file__).with_name("model.npz")
 VERSION = 1
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 
 
 class Model(NamedTuple):

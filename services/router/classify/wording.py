@@ -19,7 +19,8 @@ GAP = {"han": r"[^。!?;\n]{0,10}?", "latin": r"[^.!?;\n]{0,30}?"}
 LATIN = re.compile(r"[a-z]{2,}")
 NEGATED_HAN = re.compile(r"(?:不是(?:要|想|说|因为)?|并?没有?(?:任何|什么|一点)?|不要|不想|不用|一点儿?[都也]不|毫?无|不会|不)$")
 NEGATED_LATIN = re.compile(
-    r"(?:\bno|\bnot|n't|\bwithout|\bzero|\bnever had|don't want|do not want)\s+(?:(?:a|an|any|the|really|very|so|too|even|be|been)\s+){0,2}$"
+    r"(?:\bno|\bnot|n't|\bwithout|\bzero|\bnever had|don't want|do not want)\s+"
+    r"(?:(?:a|an|any|the|really|very|so|too|even|be|been)\s+){0,2}$"
 )
 #: How far back a negation is looked for.
 NEGATION_SPAN = 26
