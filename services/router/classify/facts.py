@@ -16,6 +16,7 @@ from shared.complaint import Locale
 from shared.policy import OrderFormat, Policy
 
 READ = 6000
+DIGIT = re.compile(r"\d")
 LABEL = re.compile(
     r"(?:订单编号|订单号码?|订单|訂單編號|訂單號碼|訂單|单号|單號|编号|編號|order(?:\s+(?:number|no\.?|id|ref(?:erence)?))?|purchase)\s*(?:是|为|為|is)?\s*[:：#＃\-]*\s*$",
     re.IGNORECASE,
@@ -77,7 +78,7 @@ def find(text: str, language: str, policy: Policy) -> list[Fact]:
     """Every fact but the demand, in the order of the text. Phones in E.164, amounts as plain numbers, the rest as written."""
     read = text[:READ]
     found = [*_products(read), *_wanted(read)]
-    if any(char.isdigit() for char in read):
+    if DIGIT.search(read):
         orders = list(_orders(read, policy))
         found += [*orders, *_phones(read, language, policy, orders), *_amounts(read)]
     return sorted(found, key=lambda fact: fact.start)
