@@ -26,7 +26,12 @@ def among_parameter(column: ColumnElement[Any], name: str) -> ColumnElement[bool
     return column.op("IN", return_type=Boolean())(_Keys(bindparam(name, type_=String)))
 
 
-def as_parameter(keys: Iterable[str]) -> str:
+def pair_among_parameter(first: ColumnElement[Any], second: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """(first, second) is one of the pairs in the parameter of that name, given as `as_parameter(pairs)`."""
+    return tuple_(first, second).op("IN", return_type=Boolean())(_Pairs(bindparam(name, type_=String)))
+
+
+def as_parameter(keys: Iterable[str] | Iterable[tuple[str, str]]) -> str:
     return _json(list(keys))
 
 
