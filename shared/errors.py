@@ -81,6 +81,13 @@ class UnknownReference(RuleViolation):
     status = 404
 
 
+class UnknownBlob(RuleViolation):
+    """The bytes of that attachment are not in the blob store."""
+
+    code = "unknown_blob"
+    status = 404
+
+
 class KeyReused(RuleViolation):
     """This Idempotency-Key was used before with another body. Use a new key for a new request."""
 
