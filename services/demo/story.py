@@ -338,7 +338,8 @@ async def _answers(stage: Stage, mailbox: ImapServer) -> None:
         inputs.mail(
             ("朱镕", "zhurong@mail.example"),
             f"回复: {refund.subject}",
-            "补充一下：退款请退到原支付宝账户。\n\n------------------ 原始邮件 ------------------\n发件人: 客服中心\n发送时间: 今天\n收件人: 朱镕\n主题: 已收到\n\n您好……",
+            "补充一下：退款请退到原支付宝账户。\n\n------------------ 原始邮件 ------------------\n"
+            "发件人: 客服中心\n发送时间: 今天\n收件人: 朱镕\n主题: 已收到\n\n您好……",
             To=reply_to,
             In_Reply_To=str(refund.message["Message-ID"]),
         ),

@@ -12,7 +12,6 @@ from services.router.classify.understanding import Understanding
 from shared.complaint import Category, Locale, Priority, Reason
 from shared.policy import Policy
 
-
 LEVELS = {Priority.URGENT: "紧急", Priority.HIGH: "高", Priority.NORMAL: "一般", Priority.LOW: "低"}
 
 
