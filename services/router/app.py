@@ -5,6 +5,7 @@ from __future__ import annotations
 from litestar import Litestar, get
 from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.response import Redirect
 
@@ -37,6 +38,7 @@ def build(desk: Desk, departments: Departments | None = None) -> Litestar:
         openapi_config=OpenAPIConfig(
             title="Complaint Desk: departments",
             version="1",
+            render_plugins=[JsonRenderPlugin()],
             description="How departments take complaints from their queues, work them and settle them. Start with claim, end with settle.",
             components=Components(security_schemes={"api_key": SecurityScheme(type="http", scheme="bearer", bearer_format="desk_...")}),
         ),
