@@ -93,13 +93,20 @@ async def serve(desk: Desk, app: Litestar, address: tuple[str, int], loops: Mapp
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_WITHIN):
                 await asyncio.gather(web, return_exceptions=True)
-        for task in (*tasks, stopping):
-            task.cancel()
-        await asyncio.gather(*tasks, stopping, return_exceptions=True)
+        await end_all({*tasks, stopping})
         await desk.relay.flush()
     for task in done:
         if task is not stopping and (error := task.exception()):
             raise error
+
+
+async def end_all(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait for their end. Said again every two seconds: Python 3.11's asyncio.wait_for, with which redis-py sends,
+    swallows a cancellation that comes just as it ends, and the loop would go on for ever."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=2.0)
 
 
 async def _named(name: str, work: Loop) -> None:

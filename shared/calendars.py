@@ -64,6 +64,11 @@ def is_working_time(at: datetime, calendar: Calendar) -> bool:
     return opening is not None and opening[0] <= at < opening[1]
 
 
+def next_opening(at: datetime, calendar: Calendar) -> datetime | None:
+    """When the calendar opens next after an instant outside its working time; None where it does not open within ten years."""
+    return next((opens for opens, _ in _openings(at, calendar) if opens > at), None)
+
+
 def is_working_day(day: date, calendar: Calendar) -> bool:
     """Whether people work that day: the policy's own dates first, then the country's table, then the days of the week."""
     text = day.isoformat()

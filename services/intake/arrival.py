@@ -53,11 +53,15 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What the sender is told. tracking: the secret part of the progress link; empty unless the arrival belongs to a complaint."""
+    """What the sender is told. tracking: the secret part of the progress link; empty unless the arrival belongs to a complaint.
+
+    replayed: this is the answer that the same request got before under its Idempotency-Key.
+    """
 
     outcome: Outcome
     reference: str = ""
     tracking: str = ""
+    replayed: bool = False
     locale: Locale = Locale.ZH_CN
 
 

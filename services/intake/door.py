@@ -11,13 +11,17 @@ from datetime import UTC, datetime
 
 import msgspec
 import structlog
-from shared.blobs import Blobs
 
 from services.intake.accept import INLINE_RAW, Accept, Arrival, Outcome, Receipt
 from services.intake.adapter import Adapter, Delivery, Parsed
-from shared.errors import ConfigError, SubmissionRejected, TooLarge, Untrusted
+from shared.blobs import Blobs
+from shared.complaint import Channel
+from shared.errors import ConfigError, RuleViolation, SubmissionRejected, TooLarge, Untrusted
 from shared.ledger import Ledger, quarantine
 from shared.telemetry import ARRIVED
+
+HONEYPOT = "honeypot"
+"""The note an adapter leaves on a form whose hidden field was filled in."""
 
 KEPT_HEADERS = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "accept-language"})
 """Headers worth keeping beside the raw bytes. Never those that carry secrets or cookies."""
@@ -54,23 +58,38 @@ class Door:
     async def take(self, name: str, delivery: Delivery, *, idempotency: tuple[str, str] | None = None) -> list[Receipt]:
         """The receipts of what one delivery held, all safely stored. Raises what refuses it: SubmissionRejected, TemporaryFailure."""
         adapter = self.adapters[name]
+        opened, verified = delivery, False
         try:
             if len(delivery.raw) > adapter.max_bytes:
                 raise TooLarge(
                     f"{len(delivery.raw):,} bytes are more than the {adapter.max_bytes:,} this channel takes. Send less, or split it."
                 )
-            opened = adapter.verify(delivery, self.secret(adapter, delivery.account))
+            opened, verified = adapter.verify(delivery, self.secret(adapter, delivery.account)), True
             parsed = adapter.parse(opened)
         except SubmissionRejected as error:
+            if verified and adapter.channel is Channel.SOCIAL:
+                # The platform vouches for it, cannot mend it and would only repeat it: the customer behind it must not be lost.
+                return await self._held(name, opened, error.code, error.message)
             ARRIVED.labels(name, error.code).inc()
             raise
         except Exception as error:
             # Not one of the declared refusals: the adapter's fault, not the sender's. The bytes must not be lost.
-            held = await self.hold(name, delivery, "adapter_failed", f"{type(error).__name__}: {error}")
-            log.exception("adapter.failed", adapter=name, quarantine=held)
-            ARRIVED.labels(name, "adapter_failed").inc()
-            return [Receipt(outcome=Outcome.HELD)]
-        return await self._store(name, opened, parsed, idempotency)
+            log.exception("adapter.failed", adapter=name)
+            return await self._held(name, opened, "adapter_failed", f"{type(error).__name__}: {error}")
+        if any(HONEYPOT in part.submission.notes for part in parsed):
+            return await self._held(name, opened, HONEYPOT, "A field that people do not see was filled in. Replay it if a person wrote it.")
+        return await self.store(name, opened, parsed, idempotency=idempotency)
+
+    async def replay(self, held: quarantine.Held) -> list[Receipt]:
+        """Take what lies in quarantine after all, on a person's word: neither signature nor honeypot is asked again.
+
+        Raises what refuses it still; then it stays where it is.
+        """
+        adapter = self.adapters.get(held.adapter)
+        if adapter is None:
+            raise RuleViolation(f"The adapter '{held.adapter}' is not installed any more. Install it, or save the bytes and discard this.")
+        delivery = Delivery(raw=held.raw, account=held.account, received_at=held.first_at, headers=held.headers)
+        return await self.store(held.adapter, delivery, adapter.parse(delivery))
 
     async def take_or_hold(self, name: str, delivery: Delivery) -> tuple[Outcome, str]:
         """For doors whose sender cannot be told: a refused delivery is quarantined. The worst outcome in it, and the reason."""
@@ -104,7 +123,15 @@ class Door:
         async with self._ledger.write() as tx:
             return await quarantine.hold(tx, held)
 
-    async def _store(self, name: str, delivery: Delivery, parsed: Sequence[Parsed], idempotency: tuple[str, str] | None) -> list[Receipt]:
+    async def _held(self, name: str, delivery: Delivery, code: str, message: str) -> list[Receipt]:
+        await self.hold(name, delivery, code, message)
+        ARRIVED.labels(name, code).inc()
+        return [Receipt(outcome=Outcome.HELD)]
+
+    async def store(
+        self, name: str, delivery: Delivery, parsed: Sequence[Parsed], *, idempotency: tuple[str, str] | None = None
+    ) -> list[Receipt]:
+        """Keep the files of what was read from a delivery and accept it: one receipt a submission, in order."""
         for part in parsed:
             for data in part.files.values():
                 await self._blobs.put(data)
@@ -120,8 +147,9 @@ class Door:
                 raw_blob=raw_blob,
                 headers=headers,
                 idempotency=idempotency,
+                part=number,
             )
-            for part in parsed
+            for number, part in enumerate(parsed)
         ]
         receipts: list[Receipt] = []
         for answer in await self._accept.many(arrivals) if len(arrivals) > 1 else [await self._accept.one(a) for a in arrivals]:

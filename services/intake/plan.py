@@ -110,6 +110,9 @@ class _Planner:
         if ready.key in self._answers:
             reference, role = self._answers[ready.key]
             receipt = self._receipt(Outcome.REPEATED, reference)
+            if name in self._keys:  # asked again under its Idempotency-Key: the first answer once more
+                first = Outcome.ACCEPTED if role == "complaint" else Outcome.FOLLOW_UP
+                receipt = msgspec.structs.replace(receipt, outcome=first, replayed=True)
             proven = role == "complaint" or (proven and found is not None and self._leads_to(reference, found))
         elif ready.machine:
             receipt = self._record(ready, found) if found else Receipt(outcome=Outcome.HELD)
