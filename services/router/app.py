@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from litestar import Litestar, get
 from litestar.datastructures import State
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
 from litestar.response import Redirect
 
 from services.http import EXCEPTION_HANDLERS, operations
+from services.keys import KeyRing
+from services.openapi import describe
 from services.process import Desk
 from services.router.departments import api
-from services.router.departments.auth import Keys
 from services.router.departments.leases import Departments
 from services.router.departments.pages import routes as workbench
 
@@ -28,18 +26,15 @@ async def home() -> Redirect:
 def build(desk: Desk, departments: Departments | None = None) -> Litestar:
     """The web application of one router process. departments: where the caller also runs their sweeps; made here otherwise."""
     worked = departments or Departments(desk)
-    keys = Keys(desk.ledger)
+    keys = KeyRing(desk.ledger)
     return Litestar(
         route_handlers=[home, api.routes(worked, keys, desk.blobs), workbench.routes(desk, worked, keys), *operations(desk)],
         template_config=workbench.templates(),
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=LARGEST_BODY,
         state=State({"service": "router"}),
-        openapi_config=OpenAPIConfig(
-            title="Complaint Desk: departments",
-            version="1",
-            render_plugins=[JsonRenderPlugin()],
-            description="How departments take complaints from their queues, work them and settle them. Start with claim, end with settle.",
-            components=Components(security_schemes={"api_key": SecurityScheme(type="http", scheme="bearer", bearer_format="desk_...")}),
+        openapi_config=describe(
+            "Complaint Desk: departments",
+            "How departments take complaints from their queues, work them and settle them. Start with claim, end with settle.",
         ),
     )
