@@ -46,7 +46,7 @@ def top(
 def main() -> None:
     """Entry point: every declared error is one line that names its mend, on standard error, with exit status 2."""
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="desk", standalone_mode=False)
     except DeskError as error:
         tell_error(error.message)
         raise SystemExit(2) from None

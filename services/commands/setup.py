@@ -9,7 +9,6 @@ import msgspec
 import typer
 
 from services.commands.terminal import out, settings
-from shared.ledger import Ledger
 from shared.policy import describe, load
 
 adapters = typer.Typer(help="Channel adapters: list them, start a new one, check one.", no_args_is_help=True)
@@ -71,6 +70,8 @@ def show() -> None:
 
 def _with_bare_ledger(work: Any) -> Any:
     import asyncio
+
+    from shared.ledger import Ledger
 
     async def run() -> Any:
         ledger = Ledger.open(settings().ledger)
