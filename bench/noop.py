@@ -1,6 +1,6 @@
 """The yardstick of `accept`: a Litestar endpoint that decodes the same form and does nothing, served exactly as a service is.
 
-    python -m bench.noop PORT
+python -m bench.noop PORT
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from services.intake.adapters.web_form import WebForm
 from services.process import web_server
 
 
-
-
 @post("/noop", status_code=202)
 async def noop(data: WebForm) -> dict[str, str]:
     """Litestar reads the form into the struct that the web form's adapter reads it into."""
-    return {"reference": "C261121-7K3QXP", "outcome": "accepted", "tracking_url": "http://127.0.0.1:8080/track/" + "0" * 48, "locale": "zh-CN"}
+    return {
+        "reference": "C261121-7K3QXP",
+        "outcome": "accepted",
+        "tracking_url": "http://127.0.0.1:8080/track/" + "0" * 48,
+        "locale": "zh-CN",
+    }
 
 
 async def main(port: int) -> None:

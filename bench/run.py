@@ -46,7 +46,9 @@ def main(as_json: bool = False, only: Sequence[str] = (), long: bool = False, si
         else:
             err.print(f"{part}: {time.monotonic() - started:.0f} s, load {os.getloadavg()[0]:.1f}", highlight=False)
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode({"machine": machine(), "figures": figures, "failed": failed})) + b"\n")
+        sys.stdout.buffer.write(
+            msgspec.json.format(msgspec.json.encode({"machine": machine(), "figures": figures, "failed": failed})) + b"\n"
+        )
     else:
         out.print(shown(figures))
     return 1 if failed else 0
@@ -54,7 +56,12 @@ def main(as_json: bool = False, only: Sequence[str] = (), long: bool = False, si
 
 def machine() -> dict[str, str | int | float]:
     """What the figures were measured on."""
-    return {"processors": os.cpu_count() or 0, "system": platform.platform(), "python": platform.python_version(), "load": os.getloadavg()[0]}
+    return {
+        "processors": os.cpu_count() or 0,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "load": os.getloadavg()[0],
+    }
 
 
 def shown(figures: Sequence[Figure]) -> Table:
@@ -69,7 +76,9 @@ def shown(figures: Sequence[Figure]) -> Table:
         sign = {True: "[green]met[/green]", False: "[red]missed[/red]", None: ""}[figure.met]
         ratio = "" if figure.ratio is None else f"{figure.ratio:.2f} of {figure.beside}"
         target = "" if figure.target is None else f"{'≥' if figure.better == 'more' else '≤'} {figure.target:,g} {sign}"
-        table.add_row("" if figure.part == part else figure.part, figure.name, f"{number(figure.value)} {figure.unit}", ratio, target, figure.note)
+        table.add_row(
+            "" if figure.part == part else figure.part, figure.name, f"{number(figure.value)} {figure.unit}", ratio, target, figure.note
+        )
         part = figure.part
     return table
 

@@ -1,6 +1,6 @@
 """The desk as real processes on loopback: Valkey, the services that are asked for, the world they send to; SQLite or a private PostgreSQL.
 
-    with World(services=("intake", "router")) as world: ...
+with World(services=("intake", "router")) as world: ...
 """
 
 from __future__ import annotations

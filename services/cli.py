@@ -10,7 +10,7 @@ import typer
 
 from services.commands import doctor, keep, look, queue, read, run, setup
 from services.commands.terminal import tell_error
-from shared.errors import DeskError
+from shared.errors import DeskError, TemporaryFailure
 
 app = typer.Typer(
     name="desk",
@@ -44,12 +44,12 @@ def top(
 
 
 def main() -> None:
-    """Entry point: every declared error is one line that names its mend, on standard error, with exit status 2."""
+    """Entry point: a declared error is one line that names its mend, on stderr; status 2, or 75 where trying again may help."""
     try:
         status = app(prog_name="desk", standalone_mode=False)
     except DeskError as error:
         tell_error(error.message)
-        raise SystemExit(2) from None
+        raise SystemExit(75 if isinstance(error, TemporaryFailure) else 2) from None
     except (KeyboardInterrupt, typer.Abort):
         raise SystemExit(130) from None
     except BrokenPipeError:

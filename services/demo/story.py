@@ -183,6 +183,15 @@ def _free_ports(count: int) -> list[int]:
 
 
 async def _play(stage: Stage, mailbox: ImapServer) -> None:
+    await _mails(stage, mailbox)
+    await _forms(stage)
+    await _calls(stage)
+    await _messages(stage)
+    await _answers(stage, mailbox)
+    await _account_for_everything(stage)
+
+
+async def _mails(stage: Stage, mailbox: ImapServer) -> None:
     stage.screen.print("[bold]1. E-mail[/]: three complaints, one of them twice, and a broken mail, into the mailbox")
     first = inputs.mail_gbk()
     broken = bytes(range(256)) * 8
@@ -206,6 +215,8 @@ async def _play(stage: Stage, mailbox: ImapServer) -> None:
     )
     await _watch(stage, 3)
 
+
+async def _forms(stage: Stage) -> None:
     stage.screen.print("\n[bold]2. Web form[/]: three complaints, one with a photo, one sent twice by a double click")
     body, content_type = inputs.form(
         {
@@ -233,6 +244,8 @@ async def _play(stage: Stage, mailbox: ImapServer) -> None:
     await stage.http.post("/api/v1/complaints", json=taiwan)
     await _watch(stage, 6)
 
+
+async def _calls(stage: Stage) -> None:
     stage.screen.print("\n[bold]3. Phone log[/]: three calls; the second comes from the customer of the web form, about the same order")
     headers = {"authorization": f"Bearer {await _intake_key(stage)}"}
     calls = [
@@ -248,6 +261,8 @@ async def _play(stage: Stage, mailbox: ImapServer) -> None:
         stage.check(answer.status_code == 202, f"a call is taken: {answer.json().get('outcome') or answer.text[:200]}")
     await _watch(stage, 8)
 
+
+async def _messages(stage: Stage) -> None:
     stage.screen.print("\n[bold]4. Social messages[/]: WeChat in secure mode and Telegram, signed; and a forged one")
     for openid, text, number in (
         ("oDemoOpenId1", "付款的时候页面一直报错，扣了两次钱，但是订单显示未支付", 24_000_000_001),
@@ -270,9 +285,6 @@ async def _play(stage: Stage, mailbox: ImapServer) -> None:
         answer = await stage.http.post(f"/channels/telegram/{inputs.TELEGRAM_ACCOUNT}", content=body, headers=secret)
         stage.check(answer.status_code == 200, f"Telegram's update is taken ({answer.status_code})")
     await _watch(stage, 12)
-
-    await _answers(stage, mailbox)
-    await _account_for_everything(stage)
 
 
 async def _intake_key(stage: Stage) -> str:
@@ -323,7 +335,8 @@ async def _answers(stage: Stage, mailbox: ImapServer) -> None:
         inputs.mail(
             ("朱镕", "zhurong@mail.example"),
             f"回复: {refund.subject}",
-            "补充一下：退款请退到原支付宝账户。\n\n------------------ 原始邮件 ------------------\n发件人: 客服中心\n发送时间: 今天\n收件人: 朱镕\n主题: 已收到\n\n您好……",
+            "补充一下：退款请退到原支付宝账户。\n\n------------------ 原始邮件 ------------------\n"
+            "发件人: 客服中心\n发送时间: 今天\n收件人: 朱镕\n主题: 已收到\n\n您好……",
             To=reply_to,
             In_Reply_To=str(refund.message["Message-ID"]),
         ),

@@ -56,14 +56,24 @@ class LedgerState:
 
 
 class MailTaker:
-    """Hands mails to the Door all at once, so that they are committed together (mailbox.Take)."""
+    """Hands mails to the Door all at once, so that they are committed together (mailbox.Take).
 
-    def __init__(self, door: Door) -> None:
+    refuse: what cannot be read is refused to the sender, who is there to hear it (the SMTP door); otherwise it goes into quarantine.
+    """
+
+    def __init__(self, door: Door, *, refuse: bool = False) -> None:
         self._door = door
+        self._refuse = refuse
 
     async def __call__(self, deliveries: Sequence[Delivery], /) -> list[MailOutcome]:
-        taken = await asyncio.gather(*(self._door.take_or_hold("email", d) for d in deliveries))
+        taken = await asyncio.gather(*(self._one(d) for d in deliveries))
         return [MailOutcome(STATUS[o], reason=why) if o is Outcome.HELD else MailOutcome(STATUS[o], reference=why) for o, why in taken]
+
+    async def _one(self, delivery: Delivery) -> tuple[Outcome, str]:
+        if not self._refuse:
+            return await self._door.take_or_hold("email", delivery)
+        receipts = await self._door.take("email", delivery)
+        return (receipts[0].outcome, receipts[0].reference) if receipts else (Outcome.RECORDED, "")
 
     async def hold(self, delivery: Delivery, reason: str, /) -> None:
         await self._door.hold("email", delivery, "refused", reason)
@@ -86,7 +96,7 @@ def mail_loops(desk: Desk, door: Door) -> dict[str, Loop]:
     for options in read_mailboxes(desk.settings.mailboxes):
         loops[f"mailbox {options.name}"] = _watch(Mailbox(options, state, take, take.hold))
     if desk.settings.smtp_door_port:
-        loops["smtp door"] = _open(desk, take)
+        loops["smtp door"] = _open(desk, MailTaker(door, refuse=True))
     return loops
 
 

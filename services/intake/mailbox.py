@@ -40,7 +40,7 @@ IDENTITY = {
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of one delivery. reason: for ignored and quarantined, in words staff read. reference: the complaint, where there is one."""
+    """What became of one delivery. reason: why it was ignored or quarantined, for staff. reference: of the complaint it is in."""
 
     status: Status
     reason: str = ""

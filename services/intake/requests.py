@@ -47,10 +47,11 @@ class BadKey(SubmissionRejected):
     code = "bad_idempotency_key"
 
 
-async def read_body(headers: Headers, receive: Receive, limit: int, *, drain: int = 0) -> bytes:
+async def read_body(headers: Headers, receive: Receive, limit: int, *, drain: int = 0, patience: float = IDLE) -> bytes:
     """The whole body. Raises TooLarge as soon as that is known (before reading, where Content-Length says so), TooSlow or CutShort.
 
     drain: a body up to this size is read to its end and thrown away before it is refused, since a browser shows our answer only then.
+    patience: seconds without a byte.
     """
     for name, value in headers:
         if name == b"content-length" and value.isdigit() and int(value) > max(limit, drain):
@@ -58,7 +59,7 @@ async def read_body(headers: Headers, receive: Receive, limit: int, *, drain: in
     clock = asyncio.get_running_loop().time
     end = clock() + WHOLE
     try:
-        async with asyncio.timeout(IDLE) as patience:
+        async with asyncio.timeout(patience) as waiting:
             message = await receive()
             body: bytes = message.get("body", b"")
             if message["type"] == "http.request" and not message.get("more_body"):
@@ -67,7 +68,7 @@ async def read_body(headers: Headers, receive: Receive, limit: int, *, drain: in
                 return body
             chunks, size = [body], len(body)
             while message["type"] == "http.request" and message.get("more_body"):
-                patience.reschedule(min(clock() + IDLE, end))
+                waiting.reschedule(min(clock() + patience, end))
                 message = await receive()
                 chunk: bytes = message.get("body", b"")
                 size += len(chunk)

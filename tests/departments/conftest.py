@@ -97,6 +97,7 @@ class Filing:
         language: str = "zh-CN",
         text: str = "收到的包裹里少了一副耳机，请补发。",
         name: str = "王芳",
+        channel: Channel = Channel.EMAIL,
     ) -> str:
         self.number += 1
         reference = f"C261121-{self.number:06d}"
@@ -129,8 +130,8 @@ class Filing:
             ),
         )
         submission = Submission(
-            channel=Channel.EMAIL,
-            source="email",
+            channel=channel,
+            source=channel.value,
             account="care@shop.example",
             text=text,
             subject="少发了一件",
@@ -145,7 +146,9 @@ class Filing:
         clocks = ("department_answer", "resolution", "follow_up", "customer_reply", "escalation_1")
         entry = Entry(f"assigned/{reference}/2", Topic.ASSIGNED, reference)
         async with self.desk.ledger.write() as tx:
-            await customers.insert_new(tx, [(complaint.customer_id, submission.customer, now)], [(complaint.customer_id, i) for i in identities])
+            await customers.insert_new(
+                tx, [(complaint.customer_id, submission.customer, now)], [(complaint.customer_id, i) for i in identities]
+            )
             await complaints.insert_new(tx, [msgspec.structs.replace(complaint, version=1)])
             await submissions.insert_new(tx, [row])
             await complaints.save_decided(tx, [(complaint, due)])

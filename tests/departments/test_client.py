@@ -73,9 +73,7 @@ async def test_many_are_settled_at_once(client: DeskClient, file: Filing) -> Non
     for _ in range(3):
         await file()
     words = Resolve(cause="漏放", measure="补发")
-    ends = [
-        SettleOne(reference=w.reference, token=w.lease.token, outcome="done", resolution=words) for w in await client.claim(3)
-    ]
+    ends = [SettleOne(reference=w.reference, token=w.lease.token, outcome="done", resolution=words) for w in await client.claim(3)]
     answer = await client.settle_many(ends)
     assert len(answer.settled) == 3
     assert len((await client.settle_many(ends)).refused) == 3

@@ -189,7 +189,7 @@ def running() -> Iterator[Dovecot]:
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
-    base = Path(tempfile.mkdtemp(prefix="desk-dovecot-", dir="/tmp"))
+    base = Path(tempfile.mkdtemp(prefix="desk-dovecot-"))
     base.chmod(0o755)
     server = Dovecot(base)
     try:

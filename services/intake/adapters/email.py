@@ -18,6 +18,7 @@ from datetime import UTC
 from services.intake.adapter import Adapter, Delivery, Parsed
 from services.intake.mail.read import MAX_BYTES, File, Mail, read_mail
 from shared.complaint import Attachment, Channel, Customer, Identity, Submission, Thread
+from shared.reach import UNANSWERABLE
 
 
 class EmailAdapter(Adapter):
@@ -52,7 +53,7 @@ class EmailAdapter(Adapter):
                 references=mail.references,
                 recipients=recipients_of(mail, delivery),
             ),
-            automatic=bool(mail.automatic or mail.unanswerable),
+            automatic=bool(mail.automatic),
             bounce=mail.bounce,
             notes=mail.notes,
             extra=dict(facts(mail)),
@@ -93,7 +94,7 @@ def facts(mail: Mail) -> Iterator[tuple[str, str]]:
     if mail.automatic:
         yield "automatic_because", mail.automatic
     elif mail.unanswerable:
-        yield "unanswerable_because", mail.unanswerable
+        yield UNANSWERABLE, mail.unanswerable
     if mail.receipt:
         yield "receipt", mail.receipt.kind
         yield "receipt_for", mail.receipt.original_id

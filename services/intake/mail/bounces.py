@@ -6,6 +6,7 @@ by rules of our own. Only mail that looks like a report is searched for addresse
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from email import message_from_bytes
@@ -22,6 +23,10 @@ from shared.complaint import Bounce
 
 #: what flufl.bounce gets to see at most: reports stand at the top, the original below
 MAX_SCANNED = 200_000
+#: its patterns are ASCII, and 8-bit headers make the standard library give it objects it does not expect
+ASCII = bytes(range(128)) + b"?" * 128
+# it logs each detector it tries, and with a traceback, mail text included, each that fails
+logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL)
 SENDER = re.compile(
     r"(?:mailer[-_.]?daemon|mail[-_.]?daemon|postmaster|mail-?delivery|maildelivery|mdaemon|system[-_.]?admin"
     r"|bounce|mail[-_]system|dsn|mailsystem|smtp-?daemon)",
@@ -189,7 +194,7 @@ def original_id(root: Part) -> str:
 def scan(whole: bytes) -> tuple[list[str], list[str]]:
     """(temporary, permanent) addresses that flufl.bounce knows how to find."""
     try:
-        temporary, permanent = all_failures(message_from_bytes(whole[:MAX_SCANNED], policy=compat32))
+        temporary, permanent = all_failures(message_from_bytes(whole[:MAX_SCANNED].translate(ASCII), policy=compat32))
     except Exception:  # whatever a third party's patterns do on hostile input, the mail itself must still be read
         return [], []
     return [a.decode("utf-8", "replace") for a in temporary if b"@" in a], [a.decode("utf-8", "replace") for a in permanent if b"@" in a]

@@ -29,7 +29,9 @@ QUOTE_NAMES = re.compile(
     re.IGNORECASE,
 )
 URL = re.compile(r"(?:https?|ftp)://", re.IGNORECASE)
-ENDS_ATTRIBUTION = re.compile(r"(?:[:：]|写道|寫道)\s*$")
+ENDS_ATTRIBUTION = re.compile(
+    r"(?:wrote|写道|寫道|schrieb.{0,80}|écrit|escribió|scritto|escreveu|skrev.{0,80}|[\w.]@[\w.-]+[>)]*)\s*[:：]\s*$"
+)
 
 SKIPPED = frozenset({"script", "style", "title", "template", "xml", "noframes", "select"})
 VOID = frozenset({"br", "img", "hr", "input", "meta", "link", "area", "base", "col", "embed", "source", "wbr", "o:p"})

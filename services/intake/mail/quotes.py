@@ -80,21 +80,26 @@ VERB = re.compile(
 )
 EVIDENCE = re.compile(r"@|\b\d{1,2}[:：h.]\d{2}\b|\b(?:19|20)\d{2}\b|(?:19|20)\d{2}年|\b\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b")
 OPENER = re.compile(
-    r"[ \t*]*(?:On|Am|Le|El|Il|Em|No dia|Op|Den|Kl|På|W dniu|Dnia|Dne|At|In|Pe|Vào|Pada|在|于|於"
-    r"|\d{1,4}[-./年])(?=[\s\d,，:：])?",
+    r"[ \t*-]*(?:(?:On|Am|Le|El|Il|Em|No dia|Op|Den|Kl|På|W dniu|Dnia|Dne|At|In|Pe|Vào|Pada)(?=[\s\d,.:])"
+    r"|在|于|於|\d{1,4}[-./年])",
     re.IGNORECASE,
 )
-ATTRIBUTION_END = re.compile(r"[:：][ \t*\"]*$|(?:wrote|写道|寫道|schrieb|écrit|escribió|scritto)[ \t]*$", re.IGNORECASE)
+ATTRIBUTION_END = re.compile(r"[:：][ \t*\"]*$|(?:wrote|写道|寫道|schrieb|écrit|escribió|scritto)[ \t]*-{0,8}[ \t]*$", re.IGNORECASE)
 DATED_SENDER = re.compile(r"[ \t]*\d{4}(?:[-/.]|年)\s?\d{1,2}(?:[-/.]|月)\s?\d{1,2}.{0,120}<[^<>@\s]+@[^<>\s]+>[ \t]*[:：]")
 QUOTING = re.compile(r"[ \t]*(?:Quoting|Zitat von|Citando a?|Quoted from|Selon|引用)\s.{1,200}[:：][ \t]*", re.IGNORECASE)
 
 QUOTED_LINE = re.compile(rf"{QUOTE_MARK}|[ \t]{{0,3}}(?:>(?!From )|＞|&gt;)")
 SIGNATURE_MARK = re.compile(r"--[ \t]?|--\xa0|– |—")
-SENT = "Sent|Envoyé|Inviato|Enviado|Enviada|Gesendet|Verzonden|Verstuurd|Sendt|Skickat|Lähetetty|Wysłan[eo]|Отправлено|Odesláno|Trimis|Gönderildi"
+SENT = (
+    "Sent|Envoyé|Inviato|Enviado|Enviada|Gesendet|Verzonden|Verstuurd|Sendt|Skickat|Lähetetty|Wysłan[eo]"
+    "|Отправлено|Odesláno|Trimis|Gönderildi"
+)
 MY = "my|mon|ma|meinem?r?|mi|(?:il )?mio|(?:la )?mia|(?:o )?meu|minha|mijn|min|mit|moje(?:go|j)|моего|mého|meul"
 DEVICE = (
-    "iPhone|iPad|iPod|Android|Samsung|Galaxy|BlackBerry|Outlook|Yahoo|AOL|Hotmail|Windows|Nokia|Lumia|Huawei|Xiaomi|Redmi|OnePlus|HTC|Xperia|Pixel|Nexus"
-    "|Motorola|Verizon|AT&T|T-Mobile|Wireless|phone|mobile?|tablet|handheld|device|Proton ?Mail|Gmail|Thunderbird|Mail for|Apple Mail|App Suite|Mailspring|Spark"
+    "iPhone|iPad|iPod|Android|Samsung|Galaxy|BlackBerry|Outlook|Yahoo|AOL|Hotmail|Windows|Nokia|Lumia|Huawei|Xiaomi|Redmi"
+    "|OnePlus|HTC|Xperia|Pixel|Nexus"
+    "|Motorola|Verizon|AT&T|T-Mobile|Wireless|phone|mobile?|tablet|handheld|device|Proton ?Mail|Gmail|Thunderbird|Mail for"
+    "|Apple Mail|App Suite|Mailspring|Spark"
 )
 BRAND = "网易|QQ|手机|新浪|搜狐|华为|小米|Foxmail|iPhone|iPad|Outlook|阿里|安卓|189|139|移动|vivo|OPPO|魅族|三星|荣耀"
 #: a whole line that a mobile client adds; "Sent from the warehouse" and "来自华为商城的订单" are none

@@ -110,6 +110,7 @@ def read_mail(raw: bytes, max_bytes: int = MAX_BYTES) -> Mail:
         raise Unreadable(f"This is no mail. {what}. Send the message as it is, or export it in .eml form (RFC 5322).")
     body = Body()
     walk(root, body)
+    speak_by_name(root, body)
     hint = charset_hint(root)
     subject = header_text(root.first("subject"), hint)[:MAX_SUBJECT]
     sender = find_sender(root, hint)
@@ -216,6 +217,14 @@ def walk(part: Part, body: Body) -> None:
     else:
         note_special(part, body)
         body.files.append(part)
+
+
+def speak_by_name(root: Part, body: Body) -> None:
+    """Where nothing else is the letter, the first part is it, also when the client gave its text a file name."""
+    first = next(leaves(root))
+    if not body.texts and first in body.files and first.media_type in {"text/plain", "text/html"} and not first.disposition:
+        body.files.remove(first)
+        add_text(first, body)
 
 
 def is_text(part: Part) -> bool:

@@ -38,7 +38,7 @@ LOST_BOUNDARY = re.compile(rb"(?:^|\n)--([^\r\n]{1,200}?)[ \t]*\r?\n(?=content-)
 NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\s]")
 
 
-class Part(msgspec.Struct):
+class Part(msgspec.Struct, eq=False):
     """One part: its headers (names in lower case), its type, and the range of its body in the whole mail. Not kept beyond the reading."""
 
     whole: bytes

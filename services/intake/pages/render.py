@@ -93,7 +93,7 @@ def page(name: str, locale: Locale, values: Mapping[str, Any], *, status: int = 
     return Response(
         body.encode(),
         status_code=status,
-        media_type="text/html; charset=utf-8",
+        media_type="text/html",
         headers={**HEADERS, **(PRIVATE if private else {}), "Content-Language": locale.value, "Vary": "Accept-Language, Cookie"},
     )
 

@@ -11,6 +11,7 @@ import structlog
 from litestar import Response, get, post
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from services.http import AnyRequest
@@ -28,7 +29,7 @@ from services.process import Desk
 from shared.complaint import Complaint, Identity, Locale
 from shared.contacts import read_email, read_phone
 from shared.errors import DeskError, SubmissionRejected, TemporaryFailure, TooLarge
-from shared.ledger import complaints, customers, notices
+from shared.ledger import complaints, notices, submissions
 from shared.privacy import mask
 from shared.references import REFERENCE, read_reference, reply_address
 
@@ -54,7 +55,8 @@ class Pages:
         return [
             get("/", **ours)(self.form),
             post("/", status_code=303, **ours)(self.send),
-            get(["/received", "/received/{reference:str}"], **ours)(self.received),
+            get("/received", **ours)(self.kept),
+            get("/received/{reference:str}", **ours)(self.received),
             get("/track", **ours)(self.find_form),
             post("/track", status_code=200, **ours)(self.find_hint),
             get(track, **ours)(self.track),
@@ -81,20 +83,22 @@ class Pages:
             return self._form_page(locale, typed, {"form": Fault("e_other")})
         return redirect(received_path(receipts[0]))
 
-    async def received(self, request: AnyRequest, reference: str = "", token: str = "") -> Response[bytes]:
+    async def kept(self, request: AnyRequest) -> Response[bytes]:
+        return with_language(request, bare_receipt(language(request)))
+
+    async def received(self, request: AnyRequest, reference: FromPath[str], token: FromQuery[str] = "") -> Response[bytes]:
         locale = language(request)
         if not token:
-            known = reference if REFERENCE.fullmatch(reference) else ""
-            return with_language(
-                request, page("received", locale, {"reference": known, "link": "", "by": None, "to": ("", "")}, private=True)
-            )
+            return with_language(request, bare_receipt(locale, reference if REFERENCE.fullmatch(reference) else ""))
         complaint = await find(self._desk, reference, token)
         progress = await read_progress(self._desk, complaint, datetime.now(UTC))
+        async with self._desk.ledger.read() as tx:
+            told = [entry.notice for entry in await notices.of_complaint(tx, reference)]
         values = {
             "reference": reference,
             "link": f"{self._desk.settings.public_url.rstrip('/')}/track/{reference}/{token}",
             "by": None if progress.late else progress.promised_by,
-            "to": contact_of(await self._identities(complaint)),
+            "to": contact_of(told),
         }
         return with_language(request, page("received", locale, values, private=True))
 
@@ -114,11 +118,11 @@ class Pages:
         to = "" if found else mask("phone", phone) if phone else mask("email", read_email(contact))
         return page("find", language(request), {"typed": typed, "faults": found, "to": to}, status=422 if found else 200)
 
-    async def track(self, request: AnyRequest, reference: str, token: str, added: str = "") -> Response[bytes]:
+    async def track(self, request: AnyRequest, reference: FromPath[str], token: FromPath[str], added: FromQuery[str] = "") -> Response[bytes]:
         complaint = await find(self._desk, reference, token)
         return with_language(request, await self._track_page(request, complaint, fresh_note(), {}, added=bool(added)))
 
-    async def add(self, request: AnyRequest, reference: str, token: str) -> Response[Any]:
+    async def add(self, request: AnyRequest, reference: FromPath[str], token: FromPath[str]) -> Response[Any]:
         complaint = await find(self._desk, reference, token)
         delivery = await self._read(request)
         typed = read_typed(delivery)
@@ -137,7 +141,7 @@ class Pages:
     async def css(self, request: AnyRequest) -> Response[bytes]:
         del request
         lasting = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
-        return Response(CSS, media_type="text/css; charset=utf-8", headers=lasting)
+        return Response(CSS, media_type="text/css", headers=lasting)
 
     async def _read(self, request: AnyRequest, *, limit: int = 0) -> Delivery:
         headers: list[tuple[bytes, bytes]] = request.scope["headers"]  # type: ignore[assignment]
@@ -176,9 +180,10 @@ class Pages:
         return page("track", language(request), values, status=422 if found else 200, private=True)
 
     async def _identities(self, complaint: Complaint) -> tuple[Identity, ...]:
+        """How whoever made this very complaint said to be reached. Other identities of the customer are not this page's business."""
         async with self._desk.ledger.read() as tx:
-            found = await customers.get(tx, complaint.customer_id)
-        return tuple(found[1]) if found else ()
+            told = await submissions.of_complaint(tx, complaint.reference)
+        return told[0].submission.customer.identities if told else ()
 
 
 def language(request: AnyRequest) -> Locale:
@@ -192,6 +197,11 @@ def with_language(request: AnyRequest, response: Response[bytes]) -> Response[by
     if asked:
         response.cookies.append(remember(asked))
     return response
+
+
+def bare_receipt(locale: Locale, reference: str = "") -> Response[bytes]:
+    """A receipt without a link: for what a person looks at first, and for what joined a complaint the sender has not proved to be theirs."""
+    return page("received", locale, {"reference": reference, "link": "", "by": None, "to": ("", "")}, private=True)
 
 
 def fresh_note() -> Typed:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from services.intake.progress import TOLD
-from shared.complaint import Event, Identity, Notice, NoticeKind
+from shared.complaint import Event, Notice, NoticeKind
 from shared.privacy import mask
 
 SAME_MOMENT = timedelta(seconds=2)
@@ -57,12 +57,11 @@ def words_of(notice: Notice) -> list[Said]:
     return said
 
 
-def contact_of(identities: Sequence[Identity]) -> tuple[str, str]:
-    """(kind, masked value) of the way we write to the customer: e-mail before telephone; empty where there is neither."""
-    for kind in ("email", "phone"):
-        for identity in identities:
-            if identity.kind == kind:
-                return kind, mask(kind, identity.value)
+def contact_of(notices: Sequence[Notice]) -> tuple[str, str]:
+    """(email or phone, masked) to which this complaint's first notice goes; empty where there is none, or another channel's."""
+    for notice in notices[:1]:
+        if notice.source in ("email", "phone"):
+            return notice.source, mask(notice.source, notice.recipient)
     return "", ""
 
 

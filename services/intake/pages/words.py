@@ -241,8 +241,8 @@ WORDS: dict[Locale, dict[str, str]] = {
         "nav_track": "Check progress",
         "skip": "Skip to content",
         "form_title": "Something went wrong? Tell us",
-        "form_lead": "We are sorry for the trouble. Tell us what happened: you get a receipt number at once, and one of us looks after it "
-        "until it is solved.",
+        "form_lead": "We are sorry for the trouble. Tell us what happened: you get a receipt number at once, and one of us "
+        "looks after it until it is solved.",
         "form_time": "Only what happened and one way to reach you are required. It takes about two minutes.",
         "section_what": "What happened",
         "section_order": "Which order",
@@ -261,8 +261,8 @@ WORDS: dict[Locale, dict[str, str]] = {
         "name": "Your name",
         "phone": "Mobile number",
         "email": "E-mail",
-        "contact_hint": "A mobile number or an e-mail address is enough. With an e-mail address you get the receipt and news by mail. Outside "
-        "mainland China, start with the country code, such as +44.",
+        "contact_hint": "A mobile number or an e-mail address is enough. With an e-mail address you get the receipt and news by "
+        "mail. Outside mainland China, start with the country code, such as +44.",
         "optional": "optional",
         "required": "required",
         "website": "Web address (please leave this empty)",
@@ -282,8 +282,8 @@ WORDS: dict[Locale, dict[str, str]] = {
         "received_title": "We have your complaint",
         "received_lead": "Thank you for telling us, and we are sorry that this happened.",
         "held_lead": "What you sent is safely stored. One of us will look at it and register it.",
-        "joined_lead": "We are already working on a complaint of yours about this order. We have added what you sent to it, and the colleague "
-        "in charge sees it at once. Your earlier link shows the progress.",
+        "joined_lead": "We are already working on a complaint of yours about this order. We have added what you sent to it, and "
+        "the colleague in charge sees it at once. Your earlier link shows the progress.",
         "reference": "Receipt number",
         "keep_link": "Please keep this link. It shows you the progress at any time:",
         "open_progress": "See the progress",
@@ -333,10 +333,10 @@ WORDS: dict[Locale, dict[str, str]] = {
         "find_lead": "After you sent the form, the page and our e-mail gave you a link of your own. It shows you the progress.",
         "find_contact": "The mobile number or e-mail you gave us",
         "find_submit": "Check",
-        "find_hint": "To protect you, progress is shown under your own link only. Please open our message to {to}, or the page you saw after "
-        "sending, and follow “See the progress”.",
-        "find_hint_lost": "If you cannot find it, reply to our e-mail, or send the form again with your receipt number and order number: we join "
-        "the two.",
+        "find_hint": "To protect you, progress is shown under your own link only. Please open our message to {to}, or the page "
+        "you saw after sending, and follow “See the progress”.",
+        "find_hint_lost": "If you cannot find it, reply to our e-mail, or send the form again with your receipt number and order "
+        "number: we join the two.",
         "e_reference": "A receipt number looks like C261121-7K3QXP. Please check it.",
         "p_404": "We cannot find this page",
         "p_404_more": "The link may not have been copied whole. Please open it from our e-mail again, or send the form again.",

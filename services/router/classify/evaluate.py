@@ -1,3 +1,5 @@
+# pyright: basic, reportMissingTypeStubs=false
+# (basic: scikit-learn and scipy ship no types; this module serves no request)
 """How well the desk understands: `python -m services.router.classify.evaluate [--quick]`, the report behind `make eval`.
 
 Two measures, both on words the model has not seen: cross-validation by template family over the corpus (a line and its variants are
@@ -71,10 +73,9 @@ def _section(model_part: Array, rule_part: Array, sample: Sample, blend: Array) 
     rows = ["| layer | right | right or defensible | macro-F1 | coverage at 95 % |", "|---|---|---|---|---|"]
     for name, probabilities in layers.items():
         strict, lenient = _right(probabilities, sample)
-        rows.append(
-            f"| {name} | {_mean(strict, sample):.3f} | {_mean(lenient, sample):.3f} | {np.mean(list(_f1(probabilities, sample).values())):.3f} "
-            f"| {_coverage(probabilities, lenient, sample):.2f} |"
-        )
+        macro = np.mean(list(_f1(probabilities, sample).values()))
+        covered = _coverage(probabilities, lenient, sample)
+        rows.append(f"| {name} | {_mean(strict, sample):.3f} | {_mean(lenient, sample):.3f} | {macro:.3f} | {covered:.2f} |")
     rows += ["", "| category | F1 |", "|---|---|", *(f"| {name} | {value:.2f} |" for name, value in _f1(together, sample).items())]
     return [*rows, "", *_calibration(together, sample)]
 

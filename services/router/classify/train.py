@@ -1,3 +1,5 @@
+# pyright: basic, reportMissingTypeStubs=false, reportArgumentType=false, reportAttributeAccessIssue=false
+# (basic: scikit-learn and scipy ship no types; this module serves no request)
 """Makes the model file from the corpus: `python -m services.router.classify.train [FILE]`. The same corpus gives the same file.
 
 Needs scikit-learn; nothing that serves requests imports this module.

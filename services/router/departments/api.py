@@ -170,7 +170,12 @@ def _queue_routes(departments: Departments) -> list[HTTPRouteHandler]:
         return await departments.dead(department, caller, limit)
 
     @taken("/departments/{department:str}/dead/{reference:str}/requeue", tags=tags, summary="Try a dead letter again")
-    async def requeue(department: Department, reference: Reference, caller: Who, data: Annotated[Requeue | None, body("Why.", reason="订单号已补全。")] = None) -> Acted:
+    async def requeue(
+        department: Department,
+        reference: Reference,
+        caller: Who,
+        data: Annotated[Requeue | None, body("Why.", reason="订单号已补全。")] = None,
+    ) -> Acted:
         return await departments.requeue(department, reference, data or Requeue(), caller)
 
     return [claim, settle_many, queue, dead, requeue]
@@ -238,7 +243,9 @@ def _complaint_routes(departments: Departments, blobs: Blobs) -> list[HTTPRouteH
         caller: Who,
         status: Annotated[State | None, QueryParameter(name="state")] = None,
         department: FromQuery[str] = "",
-        customer: Annotated[str, QueryParameter(max_length=320, description="A customer's id, or an e-mail address or telephone number.")] = "",
+        customer: Annotated[
+            str, QueryParameter(max_length=320, description="A customer's id, or an e-mail address or telephone number.")
+        ] = "",
         after: Annotated[str, QueryParameter(max_length=16, description="`next` of the page before.")] = "",
         limit: Limit = 50,
     ) -> Page:

@@ -69,9 +69,7 @@ class _Found(msgspec.Struct, kw_only=True):
 class Actions:
     """`one` and `many` answer when the ledger has it. forward is given the outbox entries of each committed batch."""
 
-    def __init__(
-        self, ledger: Ledger, policy: Policy, queues: Mapping[str, Queue], forward: Callable[[Sequence[Entry]], None]
-    ) -> None:
+    def __init__(self, ledger: Ledger, policy: Policy, queues: Mapping[str, Queue], forward: Callable[[Sequence[Entry]], None]) -> None:
         self._ledger = ledger
         self._queues = queues
         self._policy = policy

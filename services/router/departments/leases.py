@@ -34,7 +34,7 @@ from shared.dialogue import (
     SettleOne,
     WholeStory,
 )
-from shared.errors import DeskError, LeaseLost, RuleViolation, TemporaryFailure, UnknownReference
+from shared.errors import DeskError, RuleViolation, TemporaryFailure, UnknownReference
 from shared.ledger import complaints, deadlines, notices, work
 from shared.ledger.work import Standing
 from shared.queues.contract import Dead, Done, Lease, Place, Retry, Settlement
@@ -45,7 +45,7 @@ CLAIMED = Counter("desk_claims_total", "Complaints handed to departments.", ["de
 STALE = Counter("desk_claims_stale_total", "Items that were met in a queue though there was nothing more to do.", ["department"])
 ACTED = Counter("desk_actions_total", "Actions on complaints, by kind and how they ended.", ["action", "outcome"])
 DEAD_AT_ONCE = 1000
-NO_TOKEN = "-"
+NOT_OURS = "-"
 
 log = structlog.get_logger()
 
@@ -185,7 +185,9 @@ class Departments:
             else:
                 taken.append(answer.acted)
         retried = [
-            Settlement(reference=s.reference, token=tokens[s.reference], outcome=Retry(s.delay)) for s in settlements if s.outcome == "retry"
+            Settlement(reference=s.reference, token=tokens[s.reference], outcome=Retry(s.delay))
+            for s in settlements
+            if s.outcome == "retry"
         ]
         lost = set(await queue.settle_many(retried))
         refused += [_refusal(reference, lease_lost(reference)) for reference in sorted(lost)]
@@ -337,9 +339,7 @@ async def _revive(queue: DepartmentQueue, reference: str) -> None:
         log.debug("requeue.not_in_redis", reference=reference)  # the relay puts it: Redis was emptied since
 
 
-def _by_lease(
-    reference: str, action: Action, department: str, token: str, caller: Caller, ends: LeaseEnd | None
-) -> Request:
+def _by_lease(reference: str, action: Action, department: str, token: str, caller: Caller, ends: LeaseEnd | None) -> Request:
     actor = f"{department}/{caller.name}"[:128]
     return Request(reference=reference, action=action, actor=actor, department=department, token=token, ends=ends)
 
@@ -363,7 +363,7 @@ def _leased(department: str, lease: Lease, outcome: Outcome) -> Leased:
 def _bare(token: str, department: str) -> str:
     """The token as the queue knows it; one of another department is no token of this queue's."""
     of, _, bare = token.rpartition(":")
-    return bare if of == department and bare else NO_TOKEN
+    return bare if of == department and bare else NOT_OURS
 
 
 def _as_it_stands(standing: Standing) -> Acted:
