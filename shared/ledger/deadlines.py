@@ -37,28 +37,16 @@ async def replace(tx: AsyncConnection, new: Sequence[tuple[str, Deadline]]) -> N
 _meet = (
     update(deadlines)
     .where(
-<<<<<<< HEAD
         among_parameter(deadlines.c.reference, "b_references"), among_parameter(deadlines.c.clock, "b_clocks"), deadlines.c.met_at.is_(None)
     )
     .values(met_at=bindparam("b_at", type_=deadlines.c.met_at.type))
-=======
-        among_parameter(deadlines.c.reference, "b_references"),
-        among_parameter(deadlines.c.clock, "b_clocks"),
-        deadlines.c.met_at.is_(None),
-    )
-    .values(met_at=bindparam("v_met_at", type_=deadlines.c.met_at.type))
->>>>>>> departments
 )
 
 
 async def meet(tx: AsyncConnection, references: Sequence[str], clocks: Sequence[str], at: datetime) -> None:
     """These clocks stopped in time or late; a breach already recorded stays."""
     if references:
-<<<<<<< HEAD
         await tx.execute(_meet, {"b_references": as_parameter(references), "b_clocks": as_parameter(clocks), "b_at": at})
-=======
-        await tx.execute(_meet, {"b_references": as_parameter(references), "b_clocks": as_parameter(clocks), "v_met_at": at})
->>>>>>> departments
 
 
 async def of_complaint(tx: AsyncConnection, reference: str) -> list[Deadline]:

@@ -6,11 +6,8 @@ A marker key says that this Redis has been filled. Whoever finds it missing fill
 from __future__ import annotations
 
 import asyncio
-<<<<<<< HEAD
 import secrets
 from collections.abc import Mapping
-=======
->>>>>>> departments
 from datetime import UTC, datetime
 
 import structlog
@@ -24,11 +21,8 @@ from shared.queues.department import DepartmentQueue
 from shared.queues.stream import WorkStream
 
 MARKER = "desk:filled"
-<<<<<<< HEAD
 FILLING = "desk:filling:"
 FILL_WITHIN = 3600
-=======
->>>>>>> departments
 LOOK_EVERY = 1.0
 PAGE = 1000
 
@@ -39,11 +33,7 @@ class Rebuild:
     """`watch` runs in every router; `now` is what `desk queue rebuild` calls."""
 
     def __init__(
-<<<<<<< HEAD
         self, ledger: Ledger, redis: Redis, received: WorkStream, notified: WorkStream, departments: Mapping[str, DepartmentQueue]
-=======
-        self, ledger: Ledger, redis: Redis, received: WorkStream, notified: WorkStream, departments: dict[str, DepartmentQueue]
->>>>>>> departments
     ) -> None:
         self._ledger = ledger
         self._redis = redis
@@ -64,16 +54,11 @@ class Rebuild:
 
     async def now(self) -> dict[str, int]:
         """Put everything the ledger still wants done into Redis; how many of each. What is there already is not doubled."""
-<<<<<<< HEAD
         token = secrets.token_hex(8)
         await self._redis.set(FILLING + token, "1", ex=FILL_WITHIN)
         counts = {"received": await self._refill_received(), "notices": await self._refill_notices(), "work": await self._refill_work()}
         if await self._redis.getdel(FILLING + token):  # gone when Redis was emptied meanwhile: then the marker stays away, and we start again
             await self._redis.set(MARKER, datetime.now(UTC).isoformat())
-=======
-        counts = {"received": await self._refill_received(), "notices": await self._refill_notices(), "work": await self._refill_work()}
-        await self._redis.set(MARKER, datetime.now(UTC).isoformat())
->>>>>>> departments
         return counts
 
     async def _refill_received(self) -> int:
