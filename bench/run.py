@@ -22,14 +22,14 @@ from bench.figure import LONG, Figure, Size
 
 PARTS = ("accept", "routed", "latency", "end_to_end", "departments", "memory", "growth")
 
-out, err = Console(), Console(stderr=True)
+out, err = Console(), Console(stderr=True, soft_wrap=True)
 
 
 def main(as_json: bool = False, only: Sequence[str] = (), long: bool = False, size: Size | None = None) -> int:
     """Measure and print; the exit status is 1 when a part failed. A missed target is shown, not an error: machines differ."""
     unknown = sorted(set(only) - set(PARTS))
     if unknown:
-        err.print(f"There is no part {', '.join(unknown)}. The parts are: {', '.join(PARTS)}.")
+        err.print(f"desk: There is no part {', '.join(unknown)}. The parts are: {', '.join(PARTS)}.")
         return 2
     chosen = size or (LONG if long else Size())
     figures: list[Figure] = []

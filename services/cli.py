@@ -46,7 +46,7 @@ def top(
 def main() -> None:
     """Entry point: a declared error is one line that names its mend, on stderr; status 2, or 75 where trying again may help."""
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="desk", standalone_mode=False)
     except DeskError as error:
         tell_error(error.message)
         raise SystemExit(75 if isinstance(error, TemporaryFailure) else 2) from None

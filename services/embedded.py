@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import httpx
 import structlog
@@ -127,6 +129,7 @@ class Stack:
         self.home = settings.home_path.absolute()
         self._environ = dict(environ)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._locked: TextIO | None = None
         self.children: dict[str, Child] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -156,8 +159,9 @@ class Stack:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._folder:
             self._folder.cleanup()
-        with contextlib.suppress(OSError):
-            (self.home / "desk.pid").unlink()
+        if self._locked:
+            (self.home / "desk.pid").unlink(missing_ok=True)
+            self._locked.close()
 
     @property
     def redis_url(self) -> str:
@@ -177,13 +181,19 @@ class Stack:
         }
 
     def _lock(self) -> None:
-        """Two stacks on one home would fight over it."""
-        path = self.home / "desk.pid"
-        with contextlib.suppress(OSError, ValueError):
-            pid = int(path.read_text())
-            if pid != os.getpid() and Path(f"/proc/{pid}/cmdline").exists() and b"desk" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                raise ConfigError(f"A desk already runs on {self.home} (process {pid}). Stop it first, or set DESK_HOME to another folder.")
-        path.write_text(str(os.getpid()))
+        """Two stacks on one home would fight over it. The kernel ends the lock with us, however we end."""
+        file = (self.home / "desk.pid").open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            pid = file.read().strip()
+            file.close()
+            raise ConfigError(f"A desk already runs on {self.home} (process {pid}). Stop it, or set DESK_HOME to another folder.") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        self._locked = file
 
     async def _start_valkey(self, logs: Path) -> None:
         socket = self.home / "valkey.sock"

@@ -23,7 +23,7 @@ MAILBOX_GAP = Gauge("desk_mailbox_gap", "Mails in a mailbox that no outcome acco
 
 def configure_logging(level: str, form: str) -> None:
     """Log to standard error as JSON lines, or readable for people (form 'console')."""
-    renderer = structlog.processors.JSONRenderer(ensure_ascii=False) if form == "json" else structlog.dev.ConsoleRenderer()
+    renderer = structlog.processors.JSONRenderer(ensure_ascii=False) if form == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -53,7 +53,7 @@ async def _held(ledger: Any, held_id: str) -> Any:
 
 @quarantine.command(name="show")
 def show_held(held_id: Id) -> None:
-    """One thing in quarantine: why it is there, and the beginning of its bytes."""
+    """One thing in quarantine. Why it is there, and the beginning of its bytes."""
 
     async def show(ledger: Any) -> None:
         row = await _held(ledger, held_id)

@@ -86,7 +86,7 @@ def classify(
 def schema(
     name: Annotated[str, typer.Argument(help="One type, for example Submission; all when left out")] = "",
 ) -> None:
-    """The one schema as JSON Schema, for integrators in any language."""
+    """The one schema as JSON Schema. For integrators in any language."""
     from shared import complaint
 
     types = (

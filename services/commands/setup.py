@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,8 +10,7 @@ import msgspec
 import typer
 
 from services.commands.terminal import out, settings
-from shared.ledger import Ledger
-from shared.policy import describe, load
+from shared.policy import SHIPPED, describe, load
 
 adapters = typer.Typer(help="Channel adapters: list them, start a new one, check one.", no_args_is_help=True)
 policy = typer.Typer(help="The organisation's policy file.", no_args_is_help=True)
@@ -64,13 +64,19 @@ def check_policy(file: Annotated[Path | None, typer.Argument(help="Default: the 
 
 
 @policy.command()
-def show() -> None:
-    """The policy in force, as JSON."""
+def show(toml: Annotated[bool, typer.Option("--toml", help="The file itself, to begin your own with.")] = False) -> None:
+    """The policy in force, as JSON or as its file."""
+    if toml:
+        load(settings().policy)  # a broken one is named, not handed on
+        sys.stdout.buffer.write((settings().policy or SHIPPED).read_bytes())
+        return
     out.print(msgspec.json.format(msgspec.json.encode(describe(load(settings().policy)))).decode(), markup=False)
 
 
 def _with_bare_ledger(work: Any) -> Any:
     import asyncio
+
+    from shared.ledger import Ledger
 
     async def run() -> Any:
         ledger = Ledger.open(settings().ledger)

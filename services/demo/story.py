@@ -7,7 +7,6 @@ own processes, sends the input, and waits for what must become of each. Returns 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import socket
@@ -121,10 +120,8 @@ def _empty(home: Path) -> None:
     if home.exists() and any(home.iterdir()):
         if not (home / "imap").is_dir():
             raise ConfigError(f"{home} holds files that no demo made. Name an empty or new folder with --home.")
-        with contextlib.suppress(OSError, ValueError):
-            pid = int((home / "desk.pid").read_text())
-            if Path(f"/proc/{pid}").exists():
-                raise ConfigError(f"A demo already runs in {home} (process {pid}). Wait for its end, or name another folder with --home.")
+        if (home / "desk.pid").exists() and Path(f"/proc/{(home / 'desk.pid').read_text()}").exists():
+            raise ConfigError(f"A demo already runs in {home}. Wait for its end, or name another folder with --home.")
         shutil.rmtree(home)
     make_home(Settings(home=str(home)))
 
