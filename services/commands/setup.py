@@ -9,7 +9,6 @@ import msgspec
 import typer
 
 from services.commands.terminal import out, settings
-from shared.errors import ConfigError
 from shared.ledger import Ledger
 from shared.policy import describe, load
 
@@ -25,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 @adapters.command(name="ls")
 def list_adapters() -> None:
-    """Every adapter that is installed, with its channel, size limit and the secrets an account of it needs."""
+    """Every adapter that is installed. With its channel, its size limit and the secrets that an account of it may have."""
     from services.intake.registry import find_adapters
 
     for name, adapter in sorted(find_adapters().items()):
@@ -37,7 +36,7 @@ def list_adapters() -> None:
 def new(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits and _")], folder: Annotated[Path, typer.Option()] = Path()
 ) -> None:
-    """Write a new adapter with its fixtures; it passes `desk adapters check` from the start."""
+    """Write a new adapter with its fixtures. It passes `desk adapters check` from the start."""
     from services.intake.scaffold import scaffold
 
     out.print(scaffold(name, folder), markup=False)
@@ -94,11 +93,11 @@ def upgrade() -> None:
 
 @db.command()
 def status() -> None:
-    """Which schema the ledger has, and which this release wants. Exit status 1 when they differ."""
+    """The ledger's schema, and the one this release wants. Exit status 1 when they differ."""
     from shared.ledger import migrate
 
     has = _with_bare_ledger(migrate.current)
     wants = migrate.head()
     out.print(f"ledger {has or 'empty'}, this release {wants}" + ("" if has == wants else "  -> desk db upgrade"))
     if has != wants:
-        raise ConfigError("The ledger's schema is not the one this release wants. Run `desk db upgrade`.")
+        raise typer.Exit(1)

@@ -50,15 +50,16 @@ class BadKey(SubmissionRejected):
     code = "bad_idempotency_key"
 
 
-async def read_body(headers: Headers, receive: Receive, limit: int, *, drain: int = 0) -> bytes:
+async def read_body(headers: Headers, receive: Receive, limit: int, *, drain: int = 0, patience: float = IDLE) -> bytes:
     """The whole body. Raises TooLarge as soon as that is known (before reading, where Content-Length says so), TooSlow or CutShort.
 
     drain: a body up to this size is read to its end and thrown away before it is refused, since a browser shows our answer only then.
+    patience: seconds without a byte.
     """
     for name, value in headers:
         if name == b"content-length" and value.isdigit() and int(value) > max(limit, drain):
             raise _too_large(limit)
-    message = await _next(receive, IDLE)
+    message = await _next(receive, patience)
     body: bytes = message.get("body", b"")
     if message["type"] == "http.request" and not message.get("more_body"):
         if len(body) > limit:
@@ -67,7 +68,7 @@ async def read_body(headers: Headers, receive: Receive, limit: int, *, drain: in
     chunks, size = [body], len(body)
     end = time.monotonic() + WHOLE
     while message["type"] == "http.request" and message.get("more_body"):
-        message = await _next(receive, min(IDLE, end - time.monotonic()))
+        message = await _next(receive, min(patience, end - time.monotonic()))
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size <= limit:

@@ -7,11 +7,10 @@ import socket
 
 from litestar import Litestar, get
 from litestar.datastructures import State
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme
 from litestar.response import Redirect
 
 from services.http import EXCEPTION_HANDLERS, operations
+from services.openapi import describe
 from services.process import Desk, Loop, open_desk, run, serve
 from services.router.departments import api
 from services.router.departments.auth import Keys
@@ -22,6 +21,7 @@ from shared.queues.rebuild import Rebuild
 from shared.settings import Settings, read
 
 LARGEST_BODY = 1_048_576
+ABOUT = "How departments take complaints from their queues, work them and settle them. Start with claim, end with settle."
 
 
 @get("/", include_in_schema=False)
@@ -40,12 +40,7 @@ def build(desk: Desk, departments: Departments | None = None) -> Litestar:
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=LARGEST_BODY,
         state=State({"service": "router"}),
-        openapi_config=OpenAPIConfig(
-            title="Complaint Desk: departments",
-            version="1",
-            description="How departments take complaints from their queues, work them and settle them. Start with claim, end with settle.",
-            components=Components(security_schemes={"api_key": SecurityScheme(type="http", scheme="bearer", bearer_format="desk_...")}),
-        ),
+        openapi_config=describe("Complaint Desk: departments", ABOUT),
     )
 
 

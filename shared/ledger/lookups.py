@@ -27,7 +27,7 @@ def among_parameter(column: ColumnElement[Any], name: str) -> ColumnElement[bool
 
 
 def pair_among_parameter(first: ColumnElement[Any], second: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    """(first, second) is one of the pairs in the parameter of that name."""
+    """(first, second) is one of the pairs in the parameter of that name, given as `as_parameter(pairs)`."""
     return _PairAmong(first, second, bindparam(name, type_=String))
 
 

@@ -72,4 +72,4 @@ async def counts(tx: AsyncConnection, account: str, folder: str, uidvalidity: in
         .where(mails.c.account == account, mails.c.folder == folder, mails.c.uidvalidity == uidvalidity)
         .group_by(mails.c.outcome)
     )
-    return dict(rows.all())
+    return {row[0]: row[1] for row in rows}

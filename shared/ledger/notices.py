@@ -175,4 +175,4 @@ async def requeue(tx: AsyncConnection, key: str, now: datetime) -> bool:
 async def states(tx: AsyncConnection) -> dict[str, int]:
     """How many notices are in which state. Reads every notice: for reports, not for something asked each second."""
     rows = await tx.execute(select(notices.c.state, func.count()).group_by(notices.c.state))
-    return dict(rows.all())
+    return {row[0]: row[1] for row in rows}

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Complaint, Deadline, decode_submission
 from shared.ledger.complaints import FIELDS, from_row
-from shared.ledger.lookups import among, among_parameter, as_parameter, pair_among
+from shared.ledger.lookups import among, among_parameter, as_parameter, pair_among_parameter
 from shared.ledger.submissions import Stored
 from shared.ledger.tables import DEAD_WORK, complaints, deadlines, identities, submissions
 
@@ -86,15 +86,17 @@ async def submissions_of(tx: AsyncConnection, references: Collection[str]) -> di
     return found
 
 
+_unusable = select(identities.c.kind, identities.c.value).where(
+    pair_among_parameter(identities.c.kind, identities.c.value, "b_identities"),
+    identities.c.unusable_until >= bindparam("b_now", type_=identities.c.unusable_until.type),
+)
+
+
 async def unusable(tx: AsyncConnection, wanted: Collection[tuple[str, str]], now: datetime) -> frozenset[tuple[str, str]]:
     """Those of the (kind, value) identities that must not be written to now."""
     if not wanted:
         return frozenset()
-    rows = await tx.execute(
-        select(identities.c.kind, identities.c.value).where(
-            pair_among(identities.c.kind, identities.c.value, wanted), identities.c.unusable_until >= now
-        )
-    )
+    rows = await tx.execute(_unusable, {"b_identities": as_parameter(wanted), "b_now": now})
     return frozenset((r.kind, r.value) for r in rows)
 
 

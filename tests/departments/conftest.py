@@ -97,6 +97,7 @@ class Filing:
         language: str = "zh-CN",
         text: str = "收到的包裹里少了一副耳机，请补发。",
         name: str = "王芳",
+        channel: Channel = Channel.EMAIL,
     ) -> str:
         self.number += 1
         reference = f"C261121-{self.number:06d}"
@@ -129,8 +130,8 @@ class Filing:
             ),
         )
         submission = Submission(
-            channel=Channel.EMAIL,
-            source="email",
+            channel=channel,
+            source=channel.value,
             account="care@shop.example",
             text=text,
             subject="少发了一件",

@@ -8,8 +8,8 @@ import httpx
 import msgspec
 
 from services.process import Desk
-from shared.complaint import Priority, State
-from shared.ledger import complaints, deadlines, notices, work
+from shared.complaint import Channel, Identity, Priority, State
+from shared.ledger import complaints, customers, deadlines, notices, work
 from tests.departments.conftest import Filing, wait_until
 
 RESOLUTION = {"cause": "拣货时漏放一件。", "measure": "已补发，顺丰 SF123。", "improvement": "改为双人复核。"}
@@ -239,6 +239,22 @@ async def test_a_customer_nobody_can_reach_is_said_to_be_untold(http, warehouse,
     async with desk.ledger.read() as tx:
         last = (await complaints.history(tx, reference))[-1]
     assert "untold" in last.detail
+
+
+async def test_an_address_whose_mail_came_back_is_not_written_to(http, warehouse, desk: Desk, file: Filing) -> None:
+    there, back = Identity("phone", "+8613800138000", True), Identity("email", "gone@example.com", True)
+    form = await file(identities=(back, there), channel=Channel.WEB_FORM)
+    mail = await file(identities=(Identity("email", "also-gone@example.com", True),))
+    async with desk.ledger.write() as tx:
+        for value in ("gone@example.com", "also-gone@example.com"):
+            await customers.mark_unusable(tx, "email", value, datetime.now(UTC) + timedelta(days=7), "550")
+    leases = {one["reference"]: one for one in await claim(http, warehouse, n=2)}
+    for reference in (form, mail):
+        await http.post(f"/leases/{reference}/resolve", json={"token": leases[reference]["token"], **RESOLUTION}, headers=warehouse)
+    async with desk.ledger.read() as tx:
+        (told,) = await notices.of_complaint(tx, form)
+        assert (told.notice.source, told.notice.recipient) == ("phone", "+8613800138000")
+        assert await notices.of_complaint(tx, mail) == []
 
 
 async def test_the_same_action_sent_twice_under_one_key_is_taken_once(http, warehouse, desk: Desk, file: Filing) -> None:

@@ -17,7 +17,7 @@ from granian.server.embed import Server
 
 from services.intake.app import build, doors
 from services.intake.door import Door
-from services.process import Desk, open_desk
+from services.process import Desk, end_all, open_desk
 from shared.ledger import accounts
 from shared.ledger.accounts import ApiKey, new_key
 from shared.settings import Settings
@@ -69,9 +69,7 @@ async def serving(home: Path, ledger_url: str, redis_url: str, **more: Any) -> A
         finally:
             server.stop()
             await asyncio.wait(tasks[:1], timeout=10)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_all(set(tasks))
 
 
 def free_port() -> int:

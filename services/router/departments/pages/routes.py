@@ -6,10 +6,9 @@ The session is an encrypted cookie that holds the key's id and the tokens of the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import MediaType, Response, Router, get, post
@@ -147,11 +146,14 @@ class Workbench:
             caller = await self._keys.of_key(form.one("key"))
         except NotAllowed as error:
             return _page(request, "sign_in.html", error=error.message, status=error.status)
-        request.set_session({"key": caller.client, "lang": request.session.get("lang", "")})
+        session = _session(request)
+        language = session.get("lang", "")
+        session.clear()
+        session.update(key=caller.client, lang=language)
         return _to(PREFIX)
 
     async def sign_out(self, request: AnyRequest) -> Redirect:
-        request.clear_session()
+        _session(request).clear()
         return _to(f"{PREFIX}/sign-in")
 
     async def home(self, request: AnyRequest) -> Response[Any]:
@@ -201,8 +203,8 @@ class Workbench:
             _say(request, _words(request)("nothing_ready"))
             return _to(f"{PREFIX}/departments/{department}")
         lease = answer.leases[0]
-        kept = [*request.session.get("leases", {}).items(), (lease.reference, lease.token)]
-        request.session["leases"] = dict(kept[-MOST_LEASES:])
+        kept = [*_session(request).get("leases", {}).items(), (lease.reference, lease.token)]
+        _session(request)["leases"] = dict(kept[-MOST_LEASES:])
         return _to(f"{PREFIX}/complaints/{lease.reference}")
 
     async def requeue(self, request: AnyRequest, department: FromPath[str], reference: FromPath[str]) -> Redirect:
@@ -238,7 +240,7 @@ class Workbench:
         if step in forms.BY_REFERENCE:
             await self._departments.by_reference(reference, forms.read(forms.BY_REFERENCE[step], form), caller)
             return ""
-        token: str = request.session.get("leases", {}).get(reference, "")
+        token: str = _session(request).get("leases", {}).get(reference, "")
         department = token.rpartition(":")[0]
         if step == "retry":
             await self._departments.settle(reference, Settle(token=token, outcome="retry", delay=forms.delay_of(form)), caller)
@@ -272,7 +274,7 @@ class Workbench:
 
     async def _held(self, request: AnyRequest, reference: str, caller: Caller) -> datetime | None:
         """Until when this person holds the complaint; looking at it keeps it."""
-        token = request.session.get("leases", {}).get(reference)
+        token = _session(request).get("leases", {}).get(reference)
         if not token:
             return None
         try:
@@ -292,7 +294,7 @@ class Workbench:
 
     async def _caller(self, request: AnyRequest) -> Caller:
         """Who is signed in. Raises NotAllowed."""
-        key_id = request.session.get("key")
+        key_id = _session(request).get("key")
         if not key_id:
             raise not_signed_in("Sign in first.")
         return await self._keys.of_id(key_id)
@@ -313,8 +315,7 @@ def _page(
     request: AnyRequest, template: str, *, status: int = 200, error: str = "", caller: Caller | None = None, **values: Any
 ) -> Template:
     words = _words(request)
-    session: Any = request.scope.get("session")
-    said = session.pop("said", "") if isinstance(session, dict) else ""
+    said = _session(request).pop("said", "")
     context = {
         "w": words,
         "locale": words.locale.value,
@@ -332,25 +333,32 @@ def _page(
 def _words(request: AnyRequest) -> Words:
     """The chosen language: in the address (then remembered), else remembered, else Simplified Chinese."""
     asked = request.query_params.get("lang", "")
-    session: Any = request.scope.get("session")
-    if asked in BY_TAG and isinstance(session, dict):
+    session = _session(request)
+    if asked in BY_TAG:
         session["lang"] = asked
-    tag: str = asked or (session.get("lang", "") if isinstance(session, dict) else "")
-    return BY_LOCALE[BY_TAG.get(tag, Locale.ZH_CN)]
+    return BY_LOCALE[BY_TAG.get(asked or session.get("lang", ""), Locale.ZH_CN)]
+
+
+def _session(request: AnyRequest) -> dict[str, Any]:
+    """What the cookie holds; whatever is changed in it goes back with the answer."""
+    scope = cast("dict[str, Any]", request.scope)
+    if not scope.get("session"):
+        scope["session"] = {}
+    return cast("dict[str, Any]", scope["session"])
 
 
 async def _form(request: AnyRequest) -> forms.Form:
-    pairs: Sequence[tuple[str, Any]] = (await request.form()).multi_items()
+    pairs = (await request.form()).multi_items()
     return forms.Form([(name, value) for name, value in pairs if isinstance(value, str)])
 
 
 def _say(request: AnyRequest, words: str) -> None:
     """Shown once, on the next page."""
-    request.session["said"] = words
+    _session(request)["said"] = words
 
 
 def _drop(request: AnyRequest, reference: str) -> None:
-    request.session["leases"] = {r: t for r, t in request.session.get("leases", {}).items() if r != reference}
+    _session(request)["leases"] = {r: t for r, t in _session(request).get("leases", {}).items() if r != reference}
 
 
 def _to(address: str) -> Redirect:

@@ -176,6 +176,7 @@ TABLE: dict[str, tuple[str, str, str]] = {
     "clock.follow_up": ("定期通报", "定期通報", "follow-up"),
     "clock.escalation_1": ("升级至组长", "升級至組長", "escalation to the team leader"),
     "clock.escalation_2": ("升级至经理", "升級至經理", "escalation to the manager"),
+    "stopped": ("不再需要", "不再需要", "not needed"),
     "met": ("已完成", "已完成", "met"),
     "breached": ("已超时", "已超時", "missed"),
     "notice.acknowledgement": ("受理通知", "受理通知", "acknowledgement"),
