@@ -128,7 +128,11 @@ async def lived_through(intake: Intake, reference: str) -> None:
     by = (now + timedelta(days=1)).isoformat()
     said = [
         (NoticeKind.PROGRESS, 3, {"message": "我们联系了仓库，同批次的底座正在逐个检查。<script>alert(1)</script>"}),
-        (NoticeKind.SOLUTION, 5, {"cause": "底座注塑有缺陷。", "options": [{"title": "换一台新的", "by": by}, {"title": "全额退款", "by": by}]}),
+        (
+            NoticeKind.SOLUTION,
+            5,
+            {"cause": "底座注塑有缺陷。", "options": [{"title": "换一台新的", "by": by}, {"title": "全额退款", "by": by}]},
+        ),
     ]
     async with intake.desk.ledger.write() as tx:
         found = await complaints.get(tx, reference)

@@ -181,7 +181,9 @@ async def test_the_progress_page_shows_the_stages_and_the_promised_time(intake_o
         assert personal not in page.text
 
 
-@pytest.mark.parametrize("path", ["/track/C261121-7K3QXP/00000000000000000000000000000000", "/track/x/y", "/received/C261121-7K3QXP?token=1"])
+@pytest.mark.parametrize(
+    "path", ["/track/C261121-7K3QXP/00000000000000000000000000000000", "/track/x/y", "/received/C261121-7K3QXP?token=1"]
+)
 async def test_a_wrong_link_is_a_page_that_helps(intake: Intake, path: str) -> None:
     answer = await intake.http.get(path)
     assert answer.status_code == 404
@@ -240,7 +242,7 @@ async def close(intake: Intake, reference: str) -> None:
 
 
 async def test_a_stranger_cannot_add_without_the_link(intake: Intake) -> None:
-    reference, path = await tracked(intake)
+    reference, _ = await tracked(intake)
     answer = await intake.http.post(f"/track/{reference}/{'0' * 32}", data={"text": "我是别人"})
     assert answer.status_code == 404
     async with intake.desk.ledger.read() as tx:

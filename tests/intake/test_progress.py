@@ -81,7 +81,9 @@ def test_a_transfer_takes_the_complaint_back_to_a_colleague() -> None:
 
 
 def test_what_is_ours_alone_is_not_told() -> None:
-    seen = progress(complaint(State.INVESTIGATING), told("received", "auto_replied", "bounced", "transferred", "remedy_due", "claimed"), (), AT)
+    seen = progress(
+        complaint(State.INVESTIGATING), told("received", "auto_replied", "bounced", "transferred", "remedy_due", "claimed"), (), AT
+    )
     assert [step.kind for step in seen.history] == ["received", "claimed"]
 
 
@@ -108,7 +110,9 @@ def test_nothing_is_promised_once_it_is_done() -> None:
     assert (seen.promised_by, seen.late) == (None, False)
 
 
-@pytest.mark.parametrize(("state", "needs"), [(State.AWAITING_CUSTOMER, True), (State.SOLUTION_PROPOSED, True), (State.INVESTIGATING, False)])
+@pytest.mark.parametrize(
+    ("state", "needs"), [(State.AWAITING_CUSTOMER, True), (State.SOLUTION_PROPOSED, True), (State.INVESTIGATING, False)]
+)
 def test_the_customer_is_told_when_it_is_their_turn(state: State, needs: bool) -> None:
     assert progress(complaint(state), told("received"), (), AT).needs_you is needs
 
@@ -144,7 +148,13 @@ def test_where_news_goes_is_shown_masked() -> None:
 
 @pytest.mark.parametrize(
     ("number", "masked"),
-    [("+8613800138000", "138****8000"), ("13800138000", "138****8000"), ("+886912345678", "886****5678"), ("62345678", "6****78"), ("110", "****")],
+    [
+        ("+8613800138000", "138****8000"),
+        ("13800138000", "138****8000"),
+        ("+886912345678", "886****5678"),
+        ("62345678", "6****78"),
+        ("110", "****"),
+    ],
 )
 def test_telephone_numbers_are_masked(number: str, masked: str) -> None:
     assert mask_phone(number) == masked
