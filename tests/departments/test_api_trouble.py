@@ -127,6 +127,18 @@ async def test_a_caller_that_hung_up_while_waiting_gets_nothing(address: str, wa
     assert (counts.ready, counts.leased) == (1, 0)
 
 
+async def test_a_process_that_stops_keeps_nobody_waiting(http, warehouse, desk: Desk, redis: Redis) -> None:
+    waiting = asyncio.create_task(claim(http, warehouse, wait=30))
+
+    async def one_listens() -> bool:
+        return (await redis.pubsub_numsub("desk:q:{warehouse}:wake"))[0][1] == 1
+
+    await wait_until(one_listens)
+    desk.stopping.set()
+    async with asyncio.timeout(3):
+        assert await waiting == []
+
+
 async def test_after_redis_was_emptied_the_lease_is_lost_and_the_complaint_comes_again(
     http, warehouse, desk: Desk, redis: Redis, file: Filing
 ) -> None:
