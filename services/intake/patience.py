@@ -16,7 +16,7 @@ class Patience:
     def __init__(self) -> None:
         self._until: dict[asyncio.Task[Any], float] = {}
         self._late: set[asyncio.Task[Any]] = set()
-        self._watched = False
+        self._watcher: asyncio.AbstractEventLoop | None = None
 
     @contextmanager
     def lasting(self, seconds: float) -> Iterator[None]:
@@ -25,8 +25,8 @@ class Patience:
         if task is None:
             raise RuntimeError("Only a task can wait.")
         self._until[task] = loop.time() + seconds
-        if not self._watched:
-            self._watched = True
+        if self._watcher is not loop:  # not merely "is none": a loop that was closed meanwhile looks no more
+            self._watcher = loop
             loop.call_later(LOOK_EVERY, self._look, loop)
         try:
             yield
@@ -44,6 +44,7 @@ class Patience:
             if until < now and task not in self._late:
                 self._late.add(task)
                 task.cancel()
-        self._watched = bool(self._until)
-        if self._watched:
+        if self._until:
             loop.call_later(LOOK_EVERY, self._look, loop)
+        else:
+            self._watcher = None
