@@ -19,15 +19,18 @@ def register(app: typer.Typer) -> None:
 
 def up() -> None:
     """Run the whole desk on this machine: Valkey, SQLite under ./var (DESK_HOME) and the three services. Ctrl-C stops it cleanly."""
-    from services.embedded import Stack, until_signal
+    from services.embedded import Stack, before, on_signal
     from shared.telemetry import configure_logging
 
     chosen = settings()
     configure_logging(chosen.log_level, "console")
 
     async def run() -> None:
+        stop = on_signal()  # before anything starts, so that a signal always stops all of it
+        stack = Stack(chosen, os.environ)
         with err.status("Starting Valkey, intake, router and notifier ..."):
-            stack = await Stack(chosen, os.environ).__aenter__()
+            if not await before(stop, stack.__aenter__()):
+                return
         try:
             out.print("Complaint Desk is running.")
             for name, address in stack.addresses().items():
@@ -35,7 +38,7 @@ def up() -> None:
             out.print(f"  {'files and logs':<17} {stack.home}")
             out.print("Sign in to the workbench with a key: desk keys add NAME --scope operator")
             out.print("Ctrl-C stops it.")
-            await until_signal()
+            await stop.wait()
             err.print("Stopping ...")
         finally:
             await stack.__aexit__()
