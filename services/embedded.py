@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import fcntl
 import os
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import httpx
 import structlog
@@ -64,6 +65,16 @@ def valkey_command(home: Path, socket: Path) -> list[str]:
     ]  # fmt: skip
 
 
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _end_with_us() -> None:
+    """Between fork and exec: the child gets SIGTERM when this supervisor dies, even of SIGKILL, so that nothing is left behind (Linux)."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 class Child:
     """One supervised process: started, watched, started again when it falls."""
 
@@ -96,6 +107,7 @@ class Child:
                     stderr=out,
                     stdin=asyncio.subprocess.DEVNULL,
                     start_new_session=True,
+                    preexec_fn=_end_with_us,
                 )
             code = self.exit_status = await self._process.wait()
             if self._stopping:
@@ -254,10 +266,25 @@ class Stack:
             await asyncio.sleep(0.05)
 
 
-async def until_signal() -> None:
-    """Until SIGINT or SIGTERM."""
+def on_signal() -> asyncio.Event:
+    """An event that SIGINT and SIGTERM set from now on, instead of ending the process."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
-    await stop.wait()
+    return stop
+
+
+async def before(stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
+    """Whether the work ended before the event; where it did not, it is cancelled and has cleaned up after itself."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+            return True
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        return False
+    finally:
+        stopping.cancel()

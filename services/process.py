@@ -52,7 +52,8 @@ class Desk:
         self.queues: Mapping[str, DepartmentQueue] = {name: DepartmentQueue(redis, name) for name in policy.departments}
         self.stopping = asyncio.Event()
         """Set when the process has been told to stop: whoever waits for work to come ends at once."""
-        self.received = WorkStream(redis, "received", consumer)
+        # a batch is decided in well under a second: what another router has held for twenty, it will not decide any more
+        self.received = WorkStream(redis, "received", consumer, idle_seconds=20)
         self.notices = WorkStream(redis, "notices", consumer)
         self.relay = Relay(ledger, {Topic.RECEIVED: self.received, Topic.NOTICE: self.notices}, self.queues)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from typing import TextIO, cast
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
@@ -21,6 +23,18 @@ HELD = Gauge("desk_quarantine_held", "Things in quarantine that nobody has looke
 MAILBOX_GAP = Gauge("desk_mailbox_gap", "Mails in a mailbox that no outcome accounts for.", ["account", "folder"])
 
 
+class _Unfailing:
+    """Standard error whose writing never fails: a full disk under the logs must not stop the work they tell of."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+
 def configure_logging(level: str, form: str) -> None:
     """Log to standard error as JSON lines, or readable for people (form 'console')."""
     renderer = structlog.processors.JSONRenderer(ensure_ascii=False) if form == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
@@ -33,7 +47,7 @@ def configure_logging(level: str, form: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping().get(level.upper(), logging.INFO)),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Unfailing())),
         cache_logger_on_first_use=True,
     )
     logging.getLogger("arq").setLevel(logging.WARNING)  # it writes two lines of its own for each sweep, every few seconds

@@ -19,15 +19,18 @@ def register(app: typer.Typer) -> None:
 
 def up() -> None:
     """Run the whole desk on this machine until Ctrl-C. Valkey, SQLite under ./var (DESK_HOME) and the three services."""
-    from services.embedded import Stack, until_signal
+    from services.embedded import Stack, before, on_signal
     from shared.telemetry import configure_logging
 
     chosen = settings()
     configure_logging(chosen.log_level, "console")
 
     async def run() -> None:
+        stop = on_signal()  # before anything starts, so that a signal always stops all of it
+        stack = Stack(chosen, os.environ)
         with err.status("Starting Valkey, intake, router and notifier ..."):
-            stack = await Stack(chosen, os.environ).__aenter__()
+            if not await before(stop, stack.__aenter__()):
+                return
         try:
             out.print("Complaint Desk is running.")
             for name, address in stack.addresses().items():
@@ -37,7 +40,7 @@ def up() -> None:
             if "smtp" not in chosen.senders:
                 out.print("Letters to customers wait in the ledger until DESK_SENDERS names a mail relay (docs/operations.md).")
             out.print("Ctrl-C stops it.")
-            await until_signal()
+            await stop.wait()
             err.print("Stopping ...")
         finally:
             await stack.__aexit__()

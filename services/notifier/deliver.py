@@ -23,6 +23,8 @@ from shared.telemetry import SENT, TELLING
 LEASE = timedelta(seconds=90)
 """How long an attempt may take before it counts as crashed; longer than any sender's own time-out."""
 SEND_WITHIN = 60.0
+PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0)
+"""Seconds between the tries to write down what happened; with SEND_WITHIN they stay below LEASE."""
 DELAYS = (10, 60, 300, 900, 3600)
 """Seconds before the next attempts; after the last of them hourly."""
 GIVE_UP_AFTER = timedelta(hours=48)
@@ -107,15 +109,29 @@ class Deliver:
             for c, o in zip(claimed, outcomes, strict=True)
             if o.state == "sent" and c.notice.kind is NoticeKind.ACKNOWLEDGEMENT
         ]
-        async with self._ledger.write() as tx:
-            await notices.settle(tx, outcomes)
-            await deadlines.meet(tx, first, ["first_response"], datetime.now(UTC))
+        await self._write_down(outcomes, first)
         for c, outcome in zip(claimed, outcomes, strict=True):
             SENT.labels(c.notice.source, outcome.state).inc()
             if outcome.state == "pending" and outcome.next_at:
                 self._later(outcome.key, outcome.next_at)
             elif outcome.state != "sent":
                 log.warning("notice.not_sent", key=outcome.key, state=outcome.state, source=c.notice.source)
+
+
+    async def _write_down(self, outcomes: Sequence[Settled], told_first: Sequence[str]) -> None:
+        """What happened to a letter must not be forgotten over a ledger that is away for a moment: tried until our claim runs out."""
+        for pause in (*PAUSES, None):
+            try:
+                async with self._ledger.write() as tx:
+                    await notices.settle(tx, outcomes)
+                    await deadlines.meet(tx, told_first, ["first_response"], datetime.now(UTC))
+            except TemporaryFailure:
+                if pause is None:
+                    raise
+                log.warning("settle.waits", notices=len(outcomes), again_in=pause)
+                await asyncio.sleep(pause)
+            else:
+                return
 
 
 def again(claimed: Claimed, error: TemporaryFailure, now: datetime) -> Settled:

@@ -60,7 +60,9 @@ class Notifier:
             await deliver.batch(keys)
             await self._desk.notices.settle(ids)
         except TemporaryFailure as error:
-            log.warning("tell.waits", error=error.message)  # unsettled: handed out again, and the sweep knows them
+            log.warning("tell.waits", error=error.message)
+            await asyncio.sleep(1)
+            self._desk.notices.release(ids)
         finally:
             slots.release()
 

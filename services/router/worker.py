@@ -51,9 +51,10 @@ class Router:
             try:
                 await self._batch_or_singles([entry.key for entry in entries])
             except TemporaryFailure as error:
-                # unsettled entries are handed out again; the ledger's state says which are still to be decided
+                # handed out again in a moment; the ledger's state says which are still to be decided
                 log.warning("route.waits", error=error.message)
                 await asyncio.sleep(1)
+                stream.release([entry.id for entry in entries])
                 continue
             await stream.settle([entry.id for entry in entries])
 

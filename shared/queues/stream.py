@@ -103,6 +103,12 @@ class WorkStream:
         except TemporaryFailure as error:
             log.warning("settle_postponed", stream=self.name, entries=len(self._unsettled), reason=error.message)
 
+    def release(self, ids: Sequence[str]) -> None:
+        """These entries could not be done now: the next reads hand them out again. The caller has waited a moment before."""
+        for entry_id in ids:
+            self._in_hand.pop(entry_id, None)
+        self._own_after = "0-0"
+
     async def length(self) -> int:
         """How many entries are not settled, whether read or not. Raises TemporaryFailure."""
         return await call(self._redis, "XLEN", self._key)

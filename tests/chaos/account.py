@@ -88,4 +88,6 @@ def _letters(account: Account, world: Outside, told: Sequence[Told], states: dic
             if count > 1 or (state == "sent" and count != 1):
                 account.broken(f"{t.channel} customer {t.number} got {count} messages, the ledger says {state}", [reference])
         elif t.channel != "phone" and len(ids.get(t.address, ())) != 1:
-            account.broken(f"{t.channel} customer {t.number} got {len(ids.get(t.address, ()))} different mails, the ledger says {state}", [reference])
+            account.broken(
+                f"{t.channel} customer {t.number} got {len(ids.get(t.address, ()))} different mails, the ledger says {state}", [reference]
+            )

@@ -9,10 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from email.message import EmailMessage
-from email.utils import format_datetime
-from datetime import UTC, datetime
 
 import aiosmtplib
 import httpx
@@ -20,7 +16,7 @@ import msgspec
 
 from services.demo import inputs
 from services.demo.imap_server import ImapServer
-from tests.end_to_end.world import Desk
+from tests.end_to_end.world import Desk, letter
 
 PATIENCE = 180.0
 """Seconds after which a client that is never answered gives up, which fails the test."""
@@ -42,9 +38,6 @@ class Told(msgspec.Struct, kw_only=True):
     @property
     def text(self) -> str:
         return f"订单 {self.order} 的包裹一直没有收到，物流显示已签收，请尽快查一下，不行就退款。"
-
-
-Channel = Callable[[Told], Awaitable[None]]
 
 
 class Customers:
@@ -98,17 +91,19 @@ class Customers:
         await asyncio.gather(*(self.post(told, "/api/v1/complaints", msgspec.json.encode(body), headers) for _ in range(clicks)))
 
     async def phone(self, told: Told) -> None:
-        entry = inputs.call(call_id=f"call-{told.number}", caller=told.address, caller_name="李雷", verbatim=told.text, order_number=told.order)
+        who = {"caller": told.address, "caller_name": "李雷"}
+        entry = inputs.call(call_id=f"call-{told.number}", verbatim=told.text, order_number=told.order, **who)
         await self.post(told, "/api/v1/phone", entry, self.phone_key)
 
     async def wechat(self, told: Told) -> None:
         """Three tries in all, each after five seconds without an answer; the platform then gives up, and so the customer hears nothing."""
         query, message = inputs.wechat(told.address, told.text, 24_100_000_000 + told.number)
+        path = f"/channels/wechat/{inputs.WECHAT_ACCOUNT}?{query}"
         for _ in range(WECHAT_TRIES):
             told.tries += 1
             at = asyncio.get_running_loop().time()
             try:
-                answer = await self.desk.http.post(f"/channels/wechat/{inputs.WECHAT_ACCOUNT}?{query}", content=message, timeout=WECHAT_WAITS)
+                answer = await self.desk.http.post(path, content=message, timeout=WECHAT_WAITS)
                 if answer.status_code == 200:
                     return
                 told.trouble = f"HTTP {answer.status_code} {answer.text[:200]}"
@@ -145,11 +140,7 @@ class Customers:
             await asyncio.sleep(self.chance.uniform(0.2, 1.0))
 
     def mail(self, told: Told) -> bytes:
-        message = EmailMessage()
-        message["From"], message["To"], message["Subject"] = told.address, inputs.CARE, f"没有收到货 {told.order}"
-        message["Date"], message["Message-ID"] = format_datetime(datetime.now(UTC)), f"<chaos-{told.number}@mail.example>"
-        message.set_content(told.text)
-        return message.as_bytes()
+        return letter(told.address, f"没有收到货 {told.order}", told.text, f"chaos-{told.number}@mail.example")
 
     async def imap(self, told: Told) -> None:
         """Into the mailbox; every fourth mail lies there twice, as after a mail server's own retry."""
@@ -164,7 +155,8 @@ class Customers:
         while True:
             told.tries += 1
             try:
-                async with aiosmtplib.SMTP(hostname="127.0.0.1", port=self.desk.settings.smtp_door_port, start_tls=False, timeout=20) as client:
+                door = aiosmtplib.SMTP(hostname="127.0.0.1", port=self.desk.settings.smtp_door_port, start_tls=False, timeout=20)
+                async with door as client:
                     await client.sendmail(told.address, [inputs.CARE], raw)
             except aiosmtplib.SMTPResponseException as error:
                 told.trouble = f"SMTP {error.code} {error.message}"

@@ -9,7 +9,7 @@ import random
 import shutil
 import signal
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from redis.exceptions import RedisError
@@ -47,7 +47,7 @@ class Faults:
             await self.wipe()
         else:
             await self.lose()
-        self.done.append(f"{datetime.now():%H:%M:%S.%f} {fault}")
+        self.done.append(f"{datetime.now(UTC):%H:%M:%S.%f} {fault}")
 
     async def kill(self, name: str) -> None:
         """SIGKILL to a service that runs, perhaps one that is still starting."""

@@ -48,9 +48,10 @@ async def test_nothing_is_lost_or_doubled_whatever_dies(tmp_path: Path) -> None:
             queued = loop.time() - last_fault
             await _all_acknowledged(whole, context)
             account = await settle_up(whole.desk, world, customers.told)
+            tries = sum(t.tries for t in customers.told)
             print(  # noqa: T201 - the figures of the run, seen with -s
-                f"\n{COUNT} inputs, {len(faults.done)} faults, {sum(t.tries for t in customers.told)} tries: queued {queued:.1f} s after the"
-                f" last fault, all told after {loop.time() - began:.0f} s; {account.acknowledgements} sent, {account.uncertain} uncertain,"
+                f"\n{COUNT} inputs, {len(faults.done)} faults, {tries} tries: queued {queued:.1f} s after the last fault,"
+                f" all told after {loop.time() - began:.0f} s; {account.acknowledgements} sent, {account.uncertain} uncertain,"
                 f" {account.repeated_mails} mails again under their Message-ID; the machine is {whole.slowness:.1f} times as slow as quiet"
             )
             told = "\n".join([f"{what}\n{await whole.desk.stories(references)}" for what, references in account.wrong[:10]])

@@ -1,4 +1,4 @@
-"""A desk as real processes and the world around it (mailbox, mail relay, WeChat, Telegram), all on loopback, for end-to-end and chaos tests.
+"""A desk as real processes and the world around it (mailbox, mail relay, WeChat, Telegram), on loopback, for end-to-end and chaos tests.
 
 Waits with `until`, never by sleeping; what fails says which complaint, which step, and what happened last.
 """
@@ -11,7 +11,9 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,13 +21,13 @@ import httpx
 import msgspec
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from services.demo import inputs
 from services.demo.imap_server import PASSWORD, USER, ImapServer
 from services.demo.platforms import HttpPeer, SmtpPeer, TelegramPlatform, WeChatPlatform
 from services.embedded import Stack
-from shared.errors import ConfigError
+from shared.errors import ConfigError, TemporaryFailure
 from shared.ledger import Ledger, accounts, complaints, notices, tables
 from shared.policy import load
 from shared.queues.contract import Place
@@ -124,6 +126,15 @@ def environment(home: Path, world: Outside | None = None, *, imap_port: int = 0,
 
 def encoded(value: Any) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def letter(sender: str, subject: str, text: str, message_id: str) -> bytes:
+    """A plain mail to us whose Message-ID the test chooses."""
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = sender, inputs.CARE, subject
+    message["Date"], message["Message-ID"] = format_datetime(datetime.now(UTC)), f"<{message_id}>"
+    message.set_content(text)
+    return message.as_bytes()
 
 
 async def until(probe: Callable[[], Awaitable[T]], what: str | Callable[[], Awaitable[str]], seconds: float = 60.0) -> T:
@@ -227,8 +238,20 @@ class Desk:
         async with self.ledger.read() as tx:
             return {row.key: row.state for row in await tx.execute(select(tables.notices.c.key, tables.notices.c.state))}
 
+    async def age_claims(self) -> None:
+        """As if the time a cut-off attempt to tell a customer is held for had passed."""
+        cut_off = update(tables.notices).where(tables.notices.c.state == "sending")
+        async with self.ledger.write() as tx:
+            await tx.execute(cut_off.values(next_at=datetime.now(UTC) - timedelta(seconds=30)))
+
     async def queued(self) -> dict[str, list[str]]:
-        """Which departments' queues hold a complaint, by its reference."""
+        """Which departments' queues hold a complaint, by its reference; none of them while Redis is away."""
+        try:
+            return await self._queued()
+        except TemporaryFailure:
+            return {}
+
+    async def _queued(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for department in self.departments:
             queue = DepartmentQueue(self.redis, department)
@@ -252,11 +275,8 @@ class Desk:
             box = tables.outbox
             owed = (await tx.execute(select(box.c.key).where(box.c.key.contains(reference)))).scalars().all()
         lines = [
-            f"{reference}: {found.state}, {found.source}, department {found.department or 'none yet'}, work {work.state if work else 'none'}",
-            *(
-                f"    notice {n.notice.key} to {n.notice.source}: {n.state}, attempts {n.attempts}" + (f" ({n.reason})" if n.reason else "")
-                for n in told
-            ),
+            f"{reference}: {found.state}, {found.source}, department '{found.department}', work '{work.state if work else ''}'",
+            *(f"    notice {n.notice.key} to {n.notice.source}: {n.state}, attempts {n.attempts} {n.reason}" for n in told),
             *(f"    {e.at:%H:%M:%S.%f} {e.kind} by {e.actor}" for e in history[-4:]),
             f"    still owed to Redis: {', '.join(owed) or 'nothing'}",
         ]

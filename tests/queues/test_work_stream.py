@@ -79,6 +79,17 @@ async def test_a_restarted_reader_finds_what_it_left_undone(redis: Redis) -> Non
     assert [(entry.key, entry.again) for entry in await some(second)] == [("C4", False)]
 
 
+async def test_what_a_reader_releases_is_handed_out_again_at_once(redis: Redis) -> None:
+    stream = WorkStream(redis, "received", "router-1")
+    await stream.add(["C1", "C2"])
+    batch = await some(stream)
+    assert await stream.read(64, 1) == [], "what is in hand is not handed out twice"
+    await stream.settle(ids(batch[:1]))
+    stream.release(ids(batch[1:]))
+    again = await stream.read(64, 1)
+    assert [(entry.key, entry.again) for entry in again] == [("C2", True)]
+
+
 async def test_another_reader_takes_over_from_one_that_died(redis: Redis) -> None:
     dead = WorkStream(redis, "received", "router-1")
     await dead.add([f"C{n}" for n in range(100)])
