@@ -1,217 +1,161 @@
-"""Claim and settle per second: over HTTP and with the Python client, one router process, ledger on SQLite (synchronous=FULL).
+"""Claim and settle: what a department's worker does all day, over HTTP, with the Python client, and on the bare queue.
 
-    python -m bench.departments [--complaints 3000] [--clients 16] [--only http]
-
-cpu_ms is what the router's process itself spent on one unit, which says more on a machine that others use too.
-Each unit is one claim (with the customer's text) and one `done` with a resolution: history, clocks, result notice and outbox committed.
+A pair is a claim of one complaint (with its text) and its settlement as done with a resolution, each its own request and its own commit.
+Its yardstick is the queue alone, which knows nothing of the ledger.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import multiprocessing
-import socket
-import tempfile
+import json
 import time
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import islice
 
-import msgspec
-import psutil
 import uvloop
 
-from services.process import open_desk, serve
-from services.router.app import build
+from bench.accept import PATH
+from bench.figure import Figure, Size
+from bench.forms import requests
+from bench.load import Script, closed, scripted
+from bench.watch import ready, until_queued, with_queues
+from bench.world import World
 from shared.client import DeskClient
-from shared.complaint import (
-    Category,
-    Channel,
-    Complaint,
-    Customer,
-    Deadline,
-    Decision,
-    Event,
-    Identity,
-    Priority,
-    State,
-    Submission,
-    encode,
-)
-from shared.dialogue import Resolve, SettleOne
-from shared.ledger import accounts, complaints, deadlines, submissions
-from shared.queues.contract import Item
-from shared.settings import Settings
-from tests.valkey import private_valkey
+from shared.ledger import Ledger, accounts
+from shared.queues.contract import Done, Settlement
+from shared.queues.department import DepartmentQueue
 
-RESOLUTION = {"cause": "拣货时漏放一件。", "measure": "已补发缺少的耳机，顺丰 SF1234567890。", "improvement": "改为双人复核。"}
-CLOCKS = ("first_response", "customer_reply", "department_answer", "resolution", "follow_up", "escalation_1", "escalation_2")
+WORKERS = 16
+BATCH = 16
+LEASE = 300.0
+RESOLUTION = {"cause": "拣货时漏放一件。", "measure": "已补发，顺丰 SF1234567890。", "improvement": "同款改为双人复核。", "tell_customer": False}
 
 
-async def file(settings: Settings, first: int, count: int) -> None:
-    """`count` complaints before the warehouse."""
-    async with open_desk(settings) as desk:
-        now = datetime.now(UTC)
-        due = now + timedelta(hours=12)
-        decision = Decision(category=Category.MISSING_ITEMS, priority=Priority.NORMAL, department="warehouse", confidence=0.9)
-        made = [_complaint(f"C261122-{n:06d}", now, decision) for n in range(first, first + count)]
-        async with desk.ledger.write() as tx:
-            await complaints.insert_new(tx, [msgspec.structs.replace(c, version=1) for c in made])
-            await submissions.insert_new(tx, [_submission(c) for c in made])
-            await complaints.save_decided(tx, [(c, due) for c in made])
-            await complaints.add_events(
-                tx, [Event(c.reference, n, now, k, "bench") for c in made for n, k in ((1, "received"), (2, "decided"))]
-            )
-            await deadlines.add(tx, [(c.reference, Deadline(clock=k, due_by=due, why="自然时间")) for c in made for k in CLOCKS])
-        items = [Item(reference=c.reference, priority=Priority.NORMAL, due_at=due.timestamp()) for c in made]
-        await desk.queues["warehouse"].put(items)
+def measure(size: Size) -> list[Figure]:
+    with World(("intake", "router")) as world:
+        key = uvloop.run(operator_key(world))
+        sent = 0
+
+        def stock() -> dict[str, int]:
+            """Fresh complaints in the queues; how many each department has."""
+            nonlocal sent
+            before = uvloop.run(with_queues(world, ready))
+            uvloop.run(closed(world.address("intake"), islice(requests(PATH, sent), size.complaints))).check(202)
+            sent += size.complaints
+            uvloop.run(until_queued(world, before + size.complaints, within=300))
+            return uvloop.run(with_queues(world, stock_of))
+
+        queue = uvloop.run(with_queues(world, lambda queues: bare(queues, size.complaints // 2)))
+        over_http = http_pairs(world, key, stock(), size)
+        with_client = uvloop.run(client_pairs(world, key, busiest(stock()), size))
+        many = uvloop.run(client_batches(world, key, busiest(stock()), size))
+    return [
+        Figure(part="departments", name="claim + settle on the bare queue", value=queue, unit="/s"),
+        row(f"claim + settle over HTTP, {WORKERS} workers", over_http, queue),
+        row(f"claim + settle with DeskClient, {WORKERS} tasks", with_client, queue),
+        row(f"claim {BATCH} + settle_many with DeskClient", many, queue),
+    ]
 
 
-def _complaint(reference: str, now: datetime, decision: Decision) -> Complaint:
-    return Complaint(
-        reference=reference, state=State.ASSIGNED, channel=Channel.WEB_FORM, source="web_form", account="web", customer_id=reference,
-        received_at=now, updated_at=now, version=2, subject="少发了一件", order_number=reference[-6:], category=Category.MISSING_ITEMS,
-        priority=Priority.NORMAL, department="warehouse", confidence=0.9, decision=decision,
-    )  # fmt: skip
+def row(name: str, value: float, queue: float) -> Figure:
+    return Figure(part="departments", name=name, value=value, unit="/s", beside="bare queue", ratio=value / queue)
 
 
-def _submission(c: Complaint) -> dict[str, Any]:
-    said = Submission(
-        channel=Channel.WEB_FORM, source="web_form", account="web", text="收到的包裹里少了一副耳机，请尽快补发。" * 12, subject=c.subject,
-        customer=Customer(name="王芳", identities=(Identity("email", f"{c.reference.lower()}@example.com"),)),
-    )  # fmt: skip
-    return {
-        "dedupe_key": c.reference, "reference": c.reference, "role": "complaint", "received_at": c.received_at,
-        "body": encode(said).decode(), "raw": b"x", "raw_blob": "", "headers": "{}",
-    }  # fmt: skip
+async def operator_key(world: World) -> str:
+    ledger = Ledger.open(world.ledger_url)
+    key_id, key, digest = accounts.new_key()
+    made = accounts.ApiKey(id=key_id, name="bench", scope="operator", department="", created_at=datetime.now(UTC))
+    async with ledger.write() as tx:
+        await accounts.add(tx, made, digest)
+    await ledger.close()
+    return key
 
 
-def serve_desk(settings: Settings) -> None:
-    """The router's web side alone, in a process of its own."""
-
-    async def main() -> None:
-        async with open_desk(settings, consumer="bench") as desk:
-            await serve(desk, build(desk), (settings.router_host, settings.router_port), {})
-
-    uvloop.run(main())
+async def stock_of(queues: Sequence[DepartmentQueue]) -> dict[str, int]:
+    return {queue.department: (await queue.counts()).ready for queue in queues}
 
 
-class Line:
-    """One kept-alive connection that costs the client's side next to nothing."""
-
-    def __init__(self, port: int, key: str) -> None:
-        self._port = port
-        self._head = f"Host: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
-
-    async def open(self) -> None:
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
-
-    async def post(self, path: str, body: Any) -> Any:
-        data = msgspec.json.encode(body)
-        self._writer.write(f"POST /api/v1/{path} HTTP/1.1\r\n{self._head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        answer = await self._reader.readexactly(length)
-        if not head.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(answer.decode())
-        return msgspec.json.decode(answer)
+def busiest(stock: dict[str, int]) -> str:
+    return max(stock, key=lambda name: stock[name])
 
 
-async def over_http(port: int, key: str, clients: int, batch: int) -> int:
-    """Each client claims `batch` and settles each by itself (batch 1), or all in one request."""
+async def bare(queues: Sequence[DepartmentQueue], count: int) -> float:
+    """Pairs a second of the queue itself, one after the other in as many tasks as there are workers. Uses a queue of its own."""
+    from shared.complaint import Priority
+    from shared.queues.contract import Item
 
-    async def work() -> int:
-        line, done = Line(port, key), 0
-        await line.open()
-        while leases := (await line.post("departments/warehouse/claim", {"n": batch}))["leases"]:
-            ends = [{"token": one["token"], "outcome": "done", "resolution": RESOLUTION} for one in leases]
-            if batch == 1:
-                await line.post(f"leases/{leases[0]['reference']}/settle", ends[0])
-            else:
-                many = [{**end, "reference": one["reference"]} for end, one in zip(ends, leases, strict=True)]
-                answer = await line.post("departments/warehouse/settle", {"settlements": many})
-                assert len(answer["settled"]) == len(leases)
-            done += len(leases)
-        return done
+    queue = DepartmentQueue(queues[0]._redis, "bench-only")  # the same connection
+    await queue.put([Item(reference=f"C261122-{n:06d}", priority=Priority.NORMAL, due_at=1_800_000_000.0) for n in range(count)])
+    done = 0
 
-    return sum(await asyncio.gather(*(work() for _ in range(clients))))
+    async def work() -> None:
+        nonlocal done
+        while leases := await queue.claim(1, LEASE, "bench"):
+            await queue.settle_many([Settlement(reference=leases[0].reference, token=leases[0].token, outcome=Done())])
+            done += 1
 
-
-async def with_client(port: int, key: str, clients: int, batch: int) -> int:
-    async def work(desk: DeskClient) -> int:
-        done = 0
-        while works := await desk.claim(batch):
-            if batch == 1:
-                await works[0].done(**RESOLUTION)
-            else:
-                ends = [
-                    SettleOne(reference=w.reference, token=w.lease.token, outcome="done", resolution=Resolve(**RESOLUTION)) for w in works
-                ]
-                assert len((await desk.settle_many(ends)).settled) == len(works)
-            done += len(works)
-        return done
-
-    async with DeskClient(f"http://127.0.0.1:{port}", key, "warehouse", connections=clients) as desk:
-        return sum(await asyncio.gather(*(work(desk) for _ in range(clients))))
+    started = time.perf_counter()
+    await asyncio.gather(*(work() for _ in range(WORKERS)))
+    return done / (time.perf_counter() - started)
 
 
-async def measure(settings: Settings, count: int, clients: int, only: str = "") -> dict[str, float]:
-    async with open_desk(settings) as desk:
-        key_id, key, digest = accounts.new_key()
-        now = datetime.now(UTC)
-        async with desk.ledger.write() as tx:
-            owner = accounts.ApiKey(id=key_id, name="bench", scope="department", department="warehouse", created_at=now)
-            await accounts.add(tx, owner, digest)
-    server = multiprocessing.get_context("spawn").Process(target=serve_desk, args=(settings,))
-    server.start()
-    figures: dict[str, float] = {}
-    try:
-        await _until_it_answers(settings.router_port)
-        ways = (("http", over_http, 1), ("http_batch_16", over_http, 16), ("client", with_client, 1), ("client_batch_16", with_client, 16))
-        for n, (name, way, batch) in enumerate(ways):
-            if only not in ("", name):
-                continue
-            await file(settings, n * count, count)
-            router = psutil.Process(server.pid)
-            spent, started = sum(router.cpu_times()[:2]), time.perf_counter()
-            done = await way(settings.router_port, key, clients if batch == 1 else 4, batch)
-            figures[f"{name}_per_second"] = round(done / (time.perf_counter() - started), 1)
-            figures[f"{name}_cpu_ms"] = round(1000 * (sum(router.cpu_times()[:2]) - spent) / done, 3)
-            assert done == count, f"{name}: {done} of {count}"
-    finally:
-        server.terminate()
-        server.join(30)
-    return figures
+def http_pairs(world: World, key: str, stock: dict[str, int], size: Size) -> float:
+    """Pairs a second by bare HTTP, the workers spread over the departments as the work is."""
+    names = sorted((name for name in stock if stock[name]), key=lambda name: -stock[name])
+    pairs = 0
+
+    def worker(department: str) -> Script:
+        nonlocal pairs
+        while True:
+            claim = {"n": 1, "lease_seconds": LEASE, "worker": "bench"}
+            status, body = yield posted(f"/api/v1/departments/{department}/claim", key, claim)
+            leases = json.loads(body)["leases"] if status == 200 else []
+            if not leases:
+                return
+            lease = leases[0]
+            settle = {"token": lease["token"], "outcome": "done", "resolution": RESOLUTION}
+            yield posted(f"/api/v1/leases/{lease['reference']}/settle", key, settle)
+            pairs += 1
+
+    scripts = [worker(names[n % min(len(names), 4)]) for n in range(WORKERS)]
+    load = uvloop.run(scripted(world.address("router"), scripts, seconds=size.seconds)).check(200)
+    return pairs / load.seconds
 
 
-async def _until_it_answers(port: int) -> None:
-    give_up_at = time.monotonic() + 20
-    while time.monotonic() < give_up_at:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.05)
-        else:
-            writer.close()
-            return
-    raise RuntimeError("the router did not start")
+def posted(path: str, key: str, body: object) -> bytes:
+    content = json.dumps(body, ensure_ascii=False).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: desk\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
+    return head.encode() + b"\r\n\r\n" + content
 
 
-def main() -> None:
-    """Print the figures as one JSON line."""
-    options = argparse.ArgumentParser()
-    options.add_argument("--complaints", type=int, default=3000)
-    options.add_argument("--clients", type=int, default=16)
-    options.add_argument("--only", default="", help="http, http_batch_16, client or client_batch_16")
-    chosen = options.parse_args()
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    with private_valkey() as valkey, tempfile.TemporaryDirectory() as folder:
-        settings = Settings(home=str(Path(folder)), redis_url=valkey.url, router_port=port, secret="x" * 64, log_level="WARNING")
-        print(msgspec.json.encode(uvloop.run(measure(settings, chosen.complaints, chosen.clients, chosen.only))).decode())
+async def client_pairs(world: World, key: str, department: str, size: Size) -> float:
+    done = 0
+    host, port = world.address("router")
+    async with DeskClient(f"http://{host}:{port}", key, department) as desk:
+        until = time.perf_counter() + size.seconds
+
+        async def work() -> None:
+            nonlocal done
+            while time.perf_counter() < until and (claimed := await desk.claim(1, lease_seconds=LEASE)):
+                await claimed[0].done(RESOLUTION["cause"], RESOLUTION["measure"], tell_customer=False)  # type: ignore[arg-type] # texts
+                done += 1
+
+        started = time.perf_counter()
+        await asyncio.gather(*(work() for _ in range(WORKERS)))
+        return done / (time.perf_counter() - started)
 
 
-if __name__ == "__main__":
-    main()
+async def client_batches(world: World, key: str, department: str, size: Size) -> float:
+    from shared.dialogue import Resolve, SettleOne
+
+    done = 0
+    host, port = world.address("router")
+    async with DeskClient(f"http://{host}:{port}", key, department) as desk:
+        until = time.perf_counter() + size.seconds
+        resolution = Resolve(cause="拣货时漏放一件。", measure="已补发。", tell_customer=False)
+        started = time.perf_counter()
+        while time.perf_counter() < until and (claimed := await desk.claim(BATCH, lease_seconds=LEASE)):
+            ended = [SettleOne(reference=w.reference, token=w.token, outcome="done", resolution=resolution) for w in claimed]
+            done += len((await desk.settle_many(ended)).settled)
+        return done / (time.perf_counter() - started)

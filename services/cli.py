@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from services.commands import doctor, keep, look, queue, read, run, setup
+from services.commands import doctor, keep, look, mailbox, queue, read, run, setup
 from services.commands.terminal import tell_error
 from shared.errors import DeskError, TemporaryFailure
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 for group in (run, read, look, doctor, setup):
     group.register(app)
 app.add_typer(queue.app, name="queue")
+app.add_typer(mailbox.mailbox, name="mailbox")
 app.add_typer(keep.quarantine, name="quarantine")
 app.add_typer(keep.keys, name="keys")
 app.add_typer(setup.adapters, name="adapters")

@@ -50,6 +50,8 @@ class Desk:
         self.redis = redis
         self.blobs = Blobs.open(settings.blobs)
         self.queues: Mapping[str, DepartmentQueue] = {name: DepartmentQueue(redis, name) for name in policy.departments}
+        self.stopping = asyncio.Event()
+        """Set when the process has been told to stop: whoever waits for work to come ends at once."""
         self.received = WorkStream(redis, "received", consumer)
         self.notices = WorkStream(redis, "notices", consumer)
         self.relay = Relay(ledger, {Topic.RECEIVED: self.received, Topic.NOTICE: self.notices}, self.queues)
@@ -96,6 +98,7 @@ async def serve(desk: Desk, app: Litestar, address: tuple[str, int], loops: Mapp
         done, _ = await asyncio.wait({web, stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         log.info("service.stopping", app=app.state.get("service", ""))
+        desk.stopping.set()
         server.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_WITHIN):

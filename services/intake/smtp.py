@@ -19,7 +19,7 @@ from aiosmtpd.lmtp import LMTP
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from services.intake.adapter import Delivery
-from services.intake.mailbox import Take
+from services.intake.mailbox_contract import Take
 from shared.errors import SubmissionRejected, TemporaryFailure, TooLarge
 
 log = structlog.get_logger(__name__)

@@ -11,10 +11,10 @@ from litestar.datastructures import State
 from litestar.response import Redirect
 
 from services.http import EXCEPTION_HANDLERS, operations
+from services.keys import KeyRing
 from services.openapi import describe
 from services.process import Desk, Loop, open_desk, run, serve
 from services.router.departments import api
-from services.router.departments.auth import Keys
 from services.router.departments.leases import Departments
 from services.router.departments.pages import routes as workbench
 from services.router.worker import Router
@@ -39,7 +39,7 @@ async def home() -> Redirect:
 def build(desk: Desk, departments: Departments | None = None) -> Litestar:
     """The web application of one router process. departments: where the caller also runs their sweeps; made here otherwise."""
     worked = departments or Departments(desk)
-    keys = Keys(desk.ledger)
+    keys = KeyRing(desk.ledger)
     return Litestar(
         route_handlers=[
             home,

@@ -1,6 +1,6 @@
 """The workbench in a real browser: a clerk signs in, claims, resolves; no page is wider than its screen or asks anything from elsewhere.
 
-DESK_TEST_SHOTS names a folder to keep screenshots in.
+SCREENSHOTS names a folder to keep screenshots in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.departments.conftest import *  # noqa: F403 -- the desk's fixtures
 from tests.departments.conftest import Filing, make_key
 
 CHROMIUM = Path("/usr/bin/chromium")
-SHOTS = os.environ.get("DESK_TEST_SHOTS", "")
+SHOTS = os.environ.get("SCREENSHOTS", "")
 WIDTHS = (1280, 390)
 
 pytestmark = pytest.mark.browser
@@ -44,7 +44,7 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
 
 
 async def shoot(page: Page, name: str) -> None:
-    """The page at each width: never wider than the screen; kept as a picture where DESK_TEST_SHOTS says so."""
+    """The page at each width: never wider than the screen; kept as a picture where SCREENSHOTS says so."""
     for width in WIDTHS:
         await page.set_viewport_size({"width": width, "height": 900})
         wide = await page.evaluate("document.documentElement.scrollWidth")

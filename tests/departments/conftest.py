@@ -22,6 +22,7 @@ from services.process import Desk
 from services.router.app import build
 from services.router.departments.leases import Departments
 from shared.complaint import (
+    Attachment,
     Category,
     Channel,
     Complaint,
@@ -98,6 +99,7 @@ class Filing:
         text: str = "收到的包裹里少了一副耳机，请补发。",
         name: str = "王芳",
         channel: Channel = Channel.EMAIL,
+        attachments: tuple[Attachment, ...] = (),
     ) -> str:
         self.number += 1
         reference = f"C261121-{self.number:06d}"
@@ -134,6 +136,7 @@ class Filing:
             source=channel.value,
             account="care@shop.example",
             text=text,
+            attachments=attachments,
             subject="少发了一件",
             customer=Customer(name=name, identities=identities),
             thread=Thread(message_id=f"m{self.number}@example.com"),

@@ -11,12 +11,14 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
+from services.keys import REMEMBERED, KeyRing
 from services.process import Desk
+from services.router.departments import auth
 from services.router.departments.commit import Actions, Outcome, Request
 from services.router.departments.leases import Caller, Departments
 from shared.complaint import Event, Priority, State
 from shared.dialogue import Claiming, ClaimRequest, Progress, Reopen
-from shared.errors import LeaseLost
+from shared.errors import LeaseLost, NotAllowed
 from shared.ledger import accounts, complaints, notices, outbox, work
 from shared.ledger.outbox import Entry, Topic
 from shared.lifecycle import after
@@ -123,6 +125,18 @@ async def test_a_caller_that_hung_up_while_waiting_gets_nothing(address: str, wa
     await file()
     counts = await desk.queues["warehouse"].counts()
     assert (counts.ready, counts.leased) == (1, 0)
+
+
+async def test_a_process_that_stops_keeps_nobody_waiting(http, warehouse, desk: Desk, redis: Redis) -> None:
+    waiting = asyncio.create_task(claim(http, warehouse, wait=30))
+
+    async def one_listens() -> bool:
+        return (await redis.pubsub_numsub("desk:q:{warehouse}:wake"))[0][1] == 1
+
+    await wait_until(one_listens)
+    desk.stopping.set()
+    async with asyncio.timeout(3):
+        assert await waiting == []
 
 
 async def test_after_redis_was_emptied_the_lease_is_lost_and_the_complaint_comes_again(
@@ -256,18 +270,15 @@ async def test_a_lease_is_of_its_department_even_for_the_operator(desk: Desk, fi
 
 
 async def test_a_revoked_key_stops_working_when_it_is_forgotten(desk: Desk) -> None:
-    from services.router.departments.auth import REMEMBERED, Keys
-    from shared.errors import NotAllowed
-
     now = [0.0]
-    keys = Keys(desk.ledger, lambda: now[0])
+    keys = KeyRing(desk.ledger, lambda: now[0])
     key = await make_key(desk.ledger, "department", "warehouse")
-    caller = await keys.of_key(key)
-    assert (await keys.of_id(caller.client)).department == "warehouse"
+    caller = await auth.of_key(keys, key)
+    assert (await auth.of_session(keys, caller.client)).department == "warehouse"
     async with desk.ledger.write() as tx:
         await accounts.revoke(tx, caller.client, datetime.now(UTC))
     now[0] = REMEMBERED + 1
     with pytest.raises(NotAllowed):
-        await keys.of_key(key)
+        await auth.of_key(keys, key)
     with pytest.raises(NotAllowed):
-        await keys.of_id(caller.client)
+        await auth.of_session(keys, caller.client)

@@ -8,7 +8,7 @@ import httpx
 import msgspec
 
 from services.process import Desk
-from shared.complaint import Channel, Identity, Priority, State
+from shared.complaint import Attachment, Channel, Identity, Priority, State
 from shared.ledger import complaints, customers, deadlines, notices, work
 from tests.departments.conftest import Filing, wait_until
 
@@ -239,6 +239,36 @@ async def test_a_customer_nobody_can_reach_is_said_to_be_untold(http, warehouse,
     async with desk.ledger.read() as tx:
         last = (await complaints.history(tx, reference))[-1]
     assert "untold" in last.detail
+
+
+async def test_a_file_comes_as_a_download_and_only_from_its_complaint(http, warehouse, desk: Desk, file: Filing) -> None:
+    page, picture = b"<script>alert(1)</script>", b"\x89PNG\r\n"
+    kept = {name: await desk.blobs.put(data) for name, data in (("page", page), ("picture", picture))}
+    reference = await file(
+        attachments=(Attachment("a.html", "text/html", 25, kept["page"]), Attachment("b.png", "image/png", 6, kept["picture"]))
+    )
+    other = await file()
+    answer = await http.get(f"/complaints/{reference}/files/{kept['page']}", headers=warehouse)
+    assert (answer.content, answer.headers["content-type"]) == (page, "application/octet-stream")
+    assert answer.headers["content-disposition"] == "attachment"
+    answer = await http.get(f"/complaints/{reference}/files/{kept['picture']}", headers=warehouse)
+    assert (answer.headers["content-type"], answer.headers["x-content-type-options"]) == ("image/png", "nosniff")
+    for wrong in (f"/complaints/{other}/files/{kept['page']}", f"/complaints/{reference}/files/{'0' * 64}"):
+        assert (await http.get(wrong, headers=warehouse)).status_code == 404
+
+
+async def test_the_description_has_an_example_for_every_body_and_says_what_may_go_wrong(address: str) -> None:
+    async with httpx.AsyncClient() as plain:
+        described = (await plain.get(f"{address}/schema/openapi.json")).json()
+    operations = [(path, method, op) for path, item in described["paths"].items() if "/api/" in path for method, op in item.items()]
+    assert len(operations) >= 18
+    for path, method, operation in operations:
+        assert operation["summary"], path
+        assert operation["security"] == [{"api_key": []}], path
+        assert {"401", "403", "404", "409", "503"} <= set(operation["responses"]), path
+        if method == "post":
+            body = operation["requestBody"]["content"]["application/json"]
+            assert body.get("examples") or body["schema"].get("examples"), path
 
 
 async def test_an_address_whose_mail_came_back_is_not_written_to(http, warehouse, desk: Desk, file: Filing) -> None:

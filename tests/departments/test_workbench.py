@@ -121,6 +121,12 @@ async def test_what_is_not_in_hand_cannot_be_worked(clerk: Visitor, redis, file:
     assert "不在你手中" in page
 
 
+async def test_who_signed_out_is_out(clerk: Visitor) -> None:
+    assert "仓储部" in await clerk.see("")
+    await clerk.post("/sign-out")
+    assert 'name="key"' in await clerk.see("/departments/warehouse")
+
+
 async def test_dead_letters_are_put_back(clerk: Visitor, file: Filing) -> None:
     reference = await file()
     await clerk.post("/departments/warehouse/claim")

@@ -79,7 +79,7 @@ async def test_a_key_whose_first_request_is_under_way_conflicts(intake: Intake) 
 
 @pytest.mark.parametrize("key", ['"unclosed', "", "with space", '""', "x" * 256, "täst"])
 async def test_a_malformed_key_is_refused_and_nothing_stored(intake: Intake, key: str) -> None:
-    answer = await intake.http.post("/api/v1/complaints", json=FORM, headers=[("Idempotency-Key".encode(), key.encode("latin-1"))])
+    answer = await intake.http.post("/api/v1/complaints", json=FORM, headers=[(b"Idempotency-Key", key.encode("latin-1"))])
     assert answer.status_code == 400
     assert answer.json()["code"] == "bad_idempotency_key"
     assert await count(intake) == 0
@@ -87,7 +87,12 @@ async def test_a_malformed_key_is_refused_and_nothing_stored(intake: Intake, key
 
 @pytest.mark.parametrize(
     ("sent", "read"),
-    [(b'"a b"', "a b"), (b'"a\\"b\\\\"', 'a"b\\'), (b"8e03978e-40d5-43e8-bc93-6894a57f9324", "8e03978e-40d5-43e8-bc93-6894a57f9324"), (b'"k";v=1', "k")],
+    [
+        (b'"a b"', "a b"),
+        (b'"a\\"b\\\\"', 'a"b\\'),
+        (b"8e03978e-40d5-43e8-bc93-6894a57f9324", "8e03978e-40d5-43e8-bc93-6894a57f9324"),
+        (b'"k";v=1', "k"),
+    ],
 )
 def test_keys_are_read_as_structured_field_strings(sent: bytes, read: str) -> None:
     assert idempotency_key([(b"idempotency-key", sent)]) == read

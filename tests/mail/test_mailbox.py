@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import pytest
 
 from services.intake.adapter import Delivery
-from services.intake.mailbox import Mailbox, MailboxOptions, Outcome
+from services.intake.mailbox import Mailbox
+from services.intake.mailbox_contract import MailboxOptions, Outcome
 from shared.errors import TemporaryFailure
 from tests.mail.dovecot import Dovecot, running
 from tests.mail.memory import Desk, MemoryState, mail, wait_until
@@ -94,7 +95,7 @@ async def test_a_first_visit_from_now_leaves_the_past_alone(dovecot: Dovecot, st
         dovecot.append("care", mail(3))
         await wait_until(lambda: numbers(desk) == [3])
     standing = await Mailbox(chosen, state, desk.take, desk.quarantine).standing()
-    assert (standing.exists, standing.waiting, standing.settled, standing.missing) == (3, 0, 1, ())
+    assert (standing.exists, standing.ours, standing.waiting, standing.missing) == (3, 1, 0, ())
 
 
 async def test_after_a_restart_it_goes_on_where_it_was(dovecot: Dovecot, state: MemoryState, desk: Desk) -> None:

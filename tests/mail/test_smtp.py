@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from services.intake.adapter import Delivery
-from services.intake.mailbox import Outcome
+from services.intake.mailbox_contract import Outcome
 from services.intake.smtp import DoorOptions, SmtpDoor
 from shared.errors import SubmissionRejected, TemporaryFailure
 from tests.mail.memory import Desk, mail

@@ -118,7 +118,9 @@ class Pages:
         to = "" if found else mask("phone", phone) if phone else mask("email", read_email(contact))
         return page("find", language(request), {"typed": typed, "faults": found, "to": to}, status=422 if found else 200)
 
-    async def track(self, request: AnyRequest, reference: FromPath[str], token: FromPath[str], added: FromQuery[str] = "") -> Response[bytes]:
+    async def track(
+        self, request: AnyRequest, reference: FromPath[str], token: FromPath[str], added: FromQuery[str] = ""
+    ) -> Response[bytes]:
         complaint = await find(self._desk, reference, token)
         return with_language(request, await self._track_page(request, complaint, fresh_note(), {}, added=bool(added)))
 

@@ -107,6 +107,7 @@ WORDS: dict[Locale, dict[str, str]] = {
         "find_contact": "当时留的手机号或邮箱",
         "find_submit": "查询",
         "find_hint": "为了保护您的隐私，进度只能通过专属链接查看。请打开我们发给 {to} 的邮件或提交成功的页面，点里面的“查看处理进度”。",
+        "find_hint_phone": "为了保护您的隐私，进度只能通过专属链接查看。请打开提交成功时页面上的链接，或我们发到 {to} 的消息里的链接。",
         "find_hint_lost": "找不到链接的话，请直接回复我们的邮件，或重新提交一次并写上受理编号和订单号，我们会把它们并在一起处理。",
         "e_reference": "受理编号像 C261121-7K3QXP 这样，请检查一下。",
         "p_404": "没有找到这个页面",
@@ -219,6 +220,7 @@ WORDS: dict[Locale, dict[str, str]] = {
         "find_contact": "當時留下的手機號碼或電子郵件",
         "find_submit": "查詢",
         "find_hint": "為保護您的隱私，進度僅能透過專屬連結查看。請開啟我們寄到 {to} 的郵件或送出成功的頁面，點選其中的「查看處理進度」。",
+        "find_hint_phone": "為保護您的隱私，進度僅能透過專屬連結查看。請開啟送出成功時頁面上的連結，或我們傳到 {to} 的訊息中的連結。",
         "find_hint_lost": "若找不到連結，請直接回覆我們的郵件，或重新送出一次並寫上收件編號與訂單編號，我們會併案處理。",
         "e_reference": "收件編號的格式如 C261121-7K3QXP，請檢查一下。",
         "p_404": "找不到這個頁面",
@@ -335,6 +337,8 @@ WORDS: dict[Locale, dict[str, str]] = {
         "find_submit": "Check",
         "find_hint": "To protect you, progress is shown under your own link only. Please open our message to {to}, or the page "
         "you saw after sending, and follow “See the progress”.",
+        "find_hint_phone": "To protect you, progress is shown under your own link only. Please open the link on the page you saw after "
+        "sending, or the one in our message to {to}.",
         "find_hint_lost": "If you cannot find it, reply to our e-mail, or send the form again with your receipt number and order "
         "number: we join the two.",
         "e_reference": "A receipt number looks like C261121-7K3QXP. Please check it.",

@@ -22,7 +22,9 @@ from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, FromQuery, HeaderParameter, PathParameter, QueryParameter, SkipValidation
 
 from services.http import AnyRequest, Problem
-from services.router.departments.auth import Keys
+from services.keys import KeyRing
+from services.openapi import KEYED
+from services.router.departments import auth
 from services.router.departments.leases import Caller, Departments
 from shared.blobs import Blobs
 from shared.complaint import State
@@ -124,14 +126,14 @@ def body(description: str, **example: Any) -> Any:
     return Body(description=description, examples=[Example(summary="example", value=example)])
 
 
-def routes(departments: Departments, keys: Keys, blobs: Blobs) -> Router:
+def routes(departments: Departments, keys: KeyRing, blobs: Blobs) -> Router:
     """Everything under /api/v1 of the router."""
 
     async def caller(request: AnyRequest) -> Caller:
-        return await keys.of_header(request.headers.get("authorization", ""))
+        return await auth.of_request(keys, request.scope["headers"])
 
     handlers = [*_queue_routes(departments), *_lease_routes(departments), *_complaint_routes(departments, blobs)]
-    return Router(PREFIX, route_handlers=handlers, dependencies={"caller": Provide(caller)}, security=[{"api_key": []}])
+    return Router(PREFIX, route_handlers=handlers, dependencies={"caller": Provide(caller)}, security=KEYED)
 
 
 def _queue_routes(departments: Departments) -> list[HTTPRouteHandler]:

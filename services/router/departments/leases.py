@@ -67,6 +67,7 @@ class Departments:
     def __init__(self, desk: Desk) -> None:
         self._ledger = desk.ledger
         self._queues = desk.queues
+        self._stopping = desk.stopping
         self.policy = desk.policy
         self.actions = Actions(desk.ledger, desk.policy, desk.queues, desk.relay.forward)
 
@@ -82,7 +83,8 @@ class Departments:
     ) -> Claims:
         """Leases on what is most pressing, up to `wanted.n`, waiting up to `wanted.wait` for the first.
 
-        gone: returns when the caller has hung up while waiting; then nothing is claimed, since nobody would work it.
+        gone: returns when the caller has hung up while waiting; then nothing is claimed, since nobody would work it. A process that is
+        stopping keeps nobody waiting.
         """
         queue = self.queue(department, caller)
         actor = f"{department}/{wanted.worker or caller.name}"[:128]
@@ -99,7 +101,7 @@ class Departments:
                     continue
                 return Claims(leases=(), withdrawn=withdrawn)
             left = give_up_at - loop.time()
-            if left <= 0 or not await _awaited(queue.wait(left), gone):
+            if left <= 0 or not await _awaited(queue.wait(left), [self._stopping.wait(), *([gone()] if gone else [])]):
                 return Claims(leases=(), withdrawn=withdrawn)
 
     async def _hand_out(self, queue: DepartmentQueue, leases: Sequence[Lease], actor: str) -> tuple[list[Leased], int]:
@@ -308,18 +310,16 @@ class Departments:
         return answers
 
 
-async def _awaited(work_comes: Awaitable[bool], gone: Callable[[], Awaitable[object]] | None) -> bool:
-    """Whether to look into the queue again: False when the time is over or the caller has hung up."""
-    if gone is None:
-        return await work_comes
-    comes, goes = asyncio.ensure_future(work_comes), asyncio.ensure_future(gone())
+async def _awaited(work_comes: Awaitable[bool], ends: Sequence[Awaitable[object]]) -> bool:
+    """Whether to look into the queue again: False when the time is over or one of `ends` came first."""
+    comes, goes = asyncio.ensure_future(work_comes), [asyncio.ensure_future(end) for end in ends]
     try:
-        await asyncio.wait({comes, goes}, return_when=asyncio.FIRST_COMPLETED)
-        return comes.done() and not goes.done() and comes.result()
+        await asyncio.wait({comes, *goes}, return_when=asyncio.FIRST_COMPLETED)
+        return comes.done() and not any(end.done() for end in goes) and comes.result()
     finally:
-        comes.cancel()
-        goes.cancel()
-        await asyncio.gather(comes, goes, return_exceptions=True)
+        for waiting in (comes, *goes):
+            waiting.cancel()
+        await asyncio.gather(comes, *goes, return_exceptions=True)
 
 
 async def _quietly(queue: DepartmentQueue, settlements: Sequence[Settlement]) -> None:

@@ -25,9 +25,10 @@ from litestar.template.config import TemplateConfig
 from litestar.types import ASGIApp
 
 from services.http import AnyRequest
+from services.keys import KeyRing, NoKey
 from services.process import Desk
+from services.router.departments import auth
 from services.router.departments.api import file_answer
-from services.router.departments.auth import Keys, not_signed_in
 from services.router.departments.leases import Caller, Departments
 from services.router.departments.pages import forms, shown
 from services.router.departments.pages.times import Times
@@ -71,7 +72,7 @@ def templates() -> TemplateConfig[JinjaTemplateEngine]:
     return TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment))
 
 
-def routes(desk: Desk, departments: Departments, keys: Keys) -> Router:
+def routes(desk: Desk, departments: Departments, keys: KeyRing) -> Router:
     """Everything under /workbench."""
     secure = desk.settings.public_url.startswith("https:")
     key = hashlib.sha256(b"workbench:" + desk.secret).digest()
@@ -103,7 +104,7 @@ def routes(desk: Desk, departments: Departments, keys: Keys) -> Router:
 class Workbench:
     """The pages of one router process."""
 
-    def __init__(self, desk: Desk, departments: Departments, keys: Keys) -> None:
+    def __init__(self, desk: Desk, departments: Departments, keys: KeyRing) -> None:
         self._ledger = desk.ledger
         self._blobs = desk.blobs
         self._policy = desk.policy
@@ -143,7 +144,7 @@ class Workbench:
     async def sign_in(self, request: AnyRequest) -> Response[Any]:
         form = await _form(request)
         try:
-            caller = await self._keys.of_key(form.one("key"))
+            caller = await auth.of_key(self._keys, form.one("key"))
         except NotAllowed as error:
             return _page(request, "sign_in.html", error=error.message, status=error.status)
         session = _session(request)
@@ -296,8 +297,8 @@ class Workbench:
         """Who is signed in. Raises NotAllowed."""
         key_id = _session(request).get("key")
         if not key_id:
-            raise not_signed_in("Sign in first.")
-        return await self._keys.of_id(key_id)
+            raise NoKey
+        return await auth.of_session(self._keys, key_id)
 
     def failed(self, request: AnyRequest, error: DeskError) -> Response[Any]:
         """A page instead of a problem document; without a session, the way in."""
