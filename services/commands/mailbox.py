@@ -16,7 +16,7 @@ ZONE = ZoneInfo("Asia/Shanghai")
 OUTCOMES = ("accepted", "duplicate", "ignored", "quarantined")
 SHOWN = 10
 
-mailbox = typer.Typer(help="The mailboxes we read: is every mail accounted for, and what would be fetched.", no_args_is_help=True)
+mailbox = typer.Typer(help="The mailboxes we read: is every mail accounted for?", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Only this one, such as care@shop.example/INBOX or a part of it; all when left out")]
 
 
