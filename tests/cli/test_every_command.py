@@ -64,6 +64,8 @@ WRONG = {
     "quarantine export nosuch": "desk quarantine ls",
     "quarantine discard nosuch": "desk quarantine ls",
     "quarantine replay nosuch": "desk up",
+    "mailbox status": "Set DESK_MAILBOXES",
+    "mailbox try": "Set DESK_MAILBOXES",
     "keys add": "Missing argument 'name'",
     "keys add me": "--department with one of after_sales",
     "keys add me --department nosuch": "--department with one of after_sales",
