@@ -57,12 +57,12 @@ def _revision(connection: Connection) -> str:
 
 
 def _upgrade(connection: Connection) -> bool:
-    from alembic import command
-    from alembic.util import CommandError
-
     before = _revision(connection)
     if before == HEAD:
         return False
+    from alembic import command
+    from alembic.util import CommandError
+
     config = _config()
     config.attributes["connection"] = connection
     try:
