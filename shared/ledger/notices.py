@@ -135,6 +135,12 @@ async def settle(tx: AsyncConnection, outcomes: Sequence[Settled]) -> None:
         )
 
 
+async def came_back(tx: AsyncConnection, key: str, why: str) -> None:
+    """A notice that was sent did not arrive after all: it is dead, so that people see it."""
+    ended = notices.c.state.in_(("sending", "sent", "uncertain"))  # a report may be faster than our own note that it was sent
+    await tx.execute(update(notices).where(notices.c.key == key, ended).values(state="dead", reason=why))
+
+
 async def unfinished(tx: AsyncConnection, *, before: datetime, limit: int = 500) -> list[str]:
     """Keys of notices that should have been sent by now: retries that are due, and attempts that a crash cut off."""
     rows = await tx.execute(select(notices.c.key).where(UNFINISHED, notices.c.next_at < before).order_by(notices.c.next_at).limit(limit))
@@ -142,7 +148,7 @@ async def unfinished(tx: AsyncConnection, *, before: datetime, limit: int = 500)
 
 
 async def of_complaint(tx: AsyncConnection, reference: str) -> list[Shown]:
-    rows = await tx.execute(select(notices).where(notices.c.reference == reference).order_by(notices.c.created_at))
+    rows = await tx.execute(select(notices).where(notices.c.reference == reference).order_by(notices.c.created_at, notices.c.key))
     return [
         Shown(
             notice=_notice.decode(r.body), state=r.state, attempts=r.attempts, sent_at=r.sent_at, external_id=r.external_id, reason=r.reason
