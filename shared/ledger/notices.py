@@ -78,7 +78,12 @@ async def add(tx: AsyncConnection, new: Sequence[Notice]) -> None:
         )
 
 
-async def claim(tx: AsyncConnection, keys: Sequence[str], now: datetime, until: datetime) -> list[Claimed]:
+def _held_by(holder: str) -> str:
+    """What stands in a claimed notice's reason, so that people and a restarted notifier see whose it is."""
+    return f"in the hands of {holder}" if holder else ""
+
+
+async def claim(tx: AsyncConnection, keys: Sequence[str], now: datetime, until: datetime, holder: str = "") -> list[Claimed]:
     """Take the notices among `keys` that are due and in nobody's hands, until `until`. Two notifiers never both get one."""
     due = and_(among(notices.c.key, keys), notices.c.state.in_(("pending", "sending")), notices.c.next_at <= now)
     lock = select(notices.c.key, notices.c.body, notices.c.attempts, notices.c.state).where(due).with_for_update(skip_locked=True)
@@ -86,9 +91,17 @@ async def claim(tx: AsyncConnection, keys: Sequence[str], now: datetime, until: 
     if rows:
         taken = [r.key for r in rows]
         await tx.execute(
-            update(notices).where(among(notices.c.key, taken)).values(state="sending", attempts=notices.c.attempts + 1, next_at=until)
+            update(notices)
+            .where(among(notices.c.key, taken))
+            .values(state="sending", attempts=notices.c.attempts + 1, next_at=until, reason=_held_by(holder))
         )
     return [Claimed(_notice.decode(r.body), r.attempts + 1, r.state == "sending") for r in rows]
+
+
+async def let_go(tx: AsyncConnection, holder: str, now: datetime) -> int:
+    """What this notifier had in hand when it died is due again now; each counts as cut off. How many there were."""
+    mine = and_(notices.c.state == "sending", notices.c.next_at > now, notices.c.reason == _held_by(holder))
+    return (await tx.execute(update(notices).where(mine).values(next_at=now))).rowcount
 
 
 _settle = (
