@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Notice
@@ -90,16 +90,33 @@ _due = (
 _take = (
     update(notices)
     .where(among_parameter(notices.c.key, "b_keys"))
-    .values(state="sending", attempts=notices.c.attempts + 1, next_at=bindparam("b_until", type_=notices.c.next_at.type))
+    .values(
+        state="sending",
+        attempts=notices.c.attempts + 1,
+        next_at=bindparam("b_until", type_=notices.c.next_at.type),
+        reason=bindparam("b_reason"),
+    )
 )
 
 
-async def claim(tx: AsyncConnection, keys: Sequence[str], now: datetime, until: datetime) -> list[Claimed]:
+def _held_by(holder: str) -> str:
+    """What stands in a claimed notice's reason, so that people and a restarted notifier see whose it is."""
+    return f"in the hands of {holder}" if holder else ""
+
+
+async def claim(tx: AsyncConnection, keys: Sequence[str], now: datetime, until: datetime, holder: str = "") -> list[Claimed]:
     """Take the notices among `keys` that are due and in nobody's hands, until `until`. Two notifiers never both get one."""
     rows = (await tx.execute(_due, {"b_keys": as_parameter(keys), "b_now": now})).all()
     if rows:
-        await tx.execute(_take, {"b_keys": as_parameter(r.key for r in rows), "b_until": until})
+        values = {"b_keys": as_parameter(r.key for r in rows), "b_until": until, "b_reason": _held_by(holder)}
+        await tx.execute(_take, values)
     return [Claimed(_notice.decode(r.body), r.attempts + 1, r.state == "sending") for r in rows]
+
+
+async def let_go(tx: AsyncConnection, holder: str, now: datetime) -> int:
+    """What this notifier had in hand when it died is due again now; each counts as cut off. How many there were."""
+    mine = and_(notices.c.state == "sending", notices.c.next_at > now, notices.c.reason == _held_by(holder))
+    return (await tx.execute(update(notices).where(mine).values(next_at=now))).rowcount
 
 
 _settle = (
