@@ -66,12 +66,12 @@ def valkey_command(home: Path, socket: Path) -> list[str]:
 
 
 PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+_libc = ctypes.CDLL(None)
 
 
 def _end_with_us() -> None:
     """Between fork and exec: the child gets SIGTERM when this supervisor dies, even of SIGKILL, so that nothing is left behind (Linux)."""
-    if _libc is not None:
+    if sys.platform == "linux":
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

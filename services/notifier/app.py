@@ -22,7 +22,8 @@ from shared.settings import Settings
 
 async def main(settings: Settings) -> None:
     """Run until SIGTERM."""
-    async with open_desk(settings, consumer=f"notifier-{socket.gethostname()}-{settings.notifier_port}") as desk:
+    name = f"notifier-{socket.gethostname()}-{settings.notifier_port}"  # who else had it could not listen on this port
+    async with open_desk(settings, consumer=name) as desk:
         by_source = await open_senders(find_senders(), read_sender_settings(settings.senders))
         identity = DeskIdentity(mail_from=settings.mail_from, mail_name=settings.mail_name, public_url=settings.public_url)
         notifier = Notifier(desk)
@@ -30,7 +31,7 @@ async def main(settings: Settings) -> None:
         def write(notice: Notice) -> Letter:
             return compose(notice, desk=identity, secret=desk.secret)
 
-        deliver = Deliver(desk.ledger, by_source, write, notifier.later)
+        deliver = Deliver(desk.ledger, by_source, write, notifier.later, name)
         app = Litestar(operations(desk), exception_handlers=EXCEPTION_HANDLERS, state=State({"service": "notifier"}), openapi_config=None)
         try:
             loops = {"tell": lambda: notifier.tell(deliver), "timers": lambda: notifier.timers(deliver)}

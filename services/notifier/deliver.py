@@ -36,6 +36,7 @@ class Deliver:
     """Sends batches of notices. `compose` puts a notice into words; `senders` are looked up by the notice's source.
 
     later: told (key, when) for each notice that must be tried again, so that something wakes us; the ledger's sweep stands behind it.
+    holder: this notifier's name, unique among the live ones and kept over restarts.
     """
 
     def __init__(
@@ -44,11 +45,20 @@ class Deliver:
         senders: Mapping[str, Sender],
         compose: Callable[[Notice], Letter],
         later: Callable[[str, datetime], None],
+        holder: str = "",
     ) -> None:
         self._ledger = ledger
         self._senders = senders
         self._compose = compose
         self._later = later
+        self._holder = holder
+
+    async def resume(self) -> int:
+        """Before the first batch: what was in hand when this notifier died is free again, without waiting for its LEASE to run out."""
+        if not self._holder:
+            return 0
+        async with self._ledger.write() as tx:
+            return await notices.let_go(tx, self._holder, datetime.now(UTC))
 
     async def batch(self, keys: Sequence[str]) -> list[Settled]:
         """Send those of the notices that are due and nobody else has in hand; how each attempt ended."""
@@ -62,7 +72,7 @@ class Deliver:
     async def _claim(self, keys: Sequence[str]) -> list[Claimed]:
         now = datetime.now(UTC)
         async with self._ledger.write() as tx:
-            return await notices.claim(tx, list(dict.fromkeys(keys)), now, now + LEASE)
+            return await notices.claim(tx, list(dict.fromkeys(keys)), now, now + LEASE, self._holder)
 
     async def _attempt(self, claimed: Claimed) -> Settled:
         notice = claimed.notice
@@ -116,7 +126,6 @@ class Deliver:
                 self._later(outcome.key, outcome.next_at)
             elif outcome.state != "sent":
                 log.warning("notice.not_sent", key=outcome.key, state=outcome.state, source=c.notice.source)
-
 
     async def _write_down(self, outcomes: Sequence[Settled], told_first: Sequence[str]) -> None:
         """What happened to a letter must not be forgotten over a ledger that is away for a moment: tried until our claim runs out."""

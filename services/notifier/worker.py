@@ -43,6 +43,7 @@ class Notifier:
         slots = asyncio.Semaphore(IN_HAND)
         running: set[asyncio.Task[None]] = set()
         try:
+            await self._resume(deliver)
             while True:
                 await slots.acquire()
                 entries = await self._desk.notices.read(BATCH, 1000)
@@ -54,6 +55,13 @@ class Notifier:
                 task.add_done_callback(running.discard)
         finally:
             await asyncio.gather(*running, return_exceptions=True)
+
+    async def _resume(self, deliver: Deliver) -> None:
+        try:
+            if found := await deliver.resume():
+                log.info("tell.resumes", cut_off=found)
+        except TemporaryFailure as error:
+            log.warning("tell.waits", error=error.message)  # the leases of what was in hand run out by themselves
 
     async def _batch(self, deliver: Deliver, keys: list[str], ids: list[str], slots: asyncio.Semaphore) -> None:
         try:

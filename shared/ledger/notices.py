@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Notice
@@ -90,16 +90,33 @@ _due = (
 _take = (
     update(notices)
     .where(among_parameter(notices.c.key, "b_keys"))
-    .values(state="sending", attempts=notices.c.attempts + 1, next_at=bindparam("b_until", type_=notices.c.next_at.type))
+    .values(
+        state="sending",
+        attempts=notices.c.attempts + 1,
+        next_at=bindparam("b_until", type_=notices.c.next_at.type),
+        reason=bindparam("b_reason"),
+    )
 )
 
 
-async def claim(tx: AsyncConnection, keys: Sequence[str], now: datetime, until: datetime) -> list[Claimed]:
+def _held_by(holder: str) -> str:
+    """What stands in a claimed notice's reason, so that people and a restarted notifier see whose it is."""
+    return f"in the hands of {holder}" if holder else ""
+
+
+async def claim(tx: AsyncConnection, keys: Sequence[str], now: datetime, until: datetime, holder: str = "") -> list[Claimed]:
     """Take the notices among `keys` that are due and in nobody's hands, until `until`. Two notifiers never both get one."""
     rows = (await tx.execute(_due, {"b_keys": as_parameter(keys), "b_now": now})).all()
     if rows:
-        await tx.execute(_take, {"b_keys": as_parameter(r.key for r in rows), "b_until": until})
+        values = {"b_keys": as_parameter(r.key for r in rows), "b_until": until, "b_reason": _held_by(holder)}
+        await tx.execute(_take, values)
     return [Claimed(_notice.decode(r.body), r.attempts + 1, r.state == "sending") for r in rows]
+
+
+async def let_go(tx: AsyncConnection, holder: str, now: datetime) -> int:
+    """What this notifier had in hand when it died is due again now; each counts as cut off. How many there were."""
+    mine = and_(notices.c.state == "sending", notices.c.next_at > now, notices.c.reason == _held_by(holder))
+    return (await tx.execute(update(notices).where(mine).values(next_at=now))).rowcount
 
 
 _settle = (
@@ -135,6 +152,12 @@ async def settle(tx: AsyncConnection, outcomes: Sequence[Settled]) -> None:
         )
 
 
+async def came_back(tx: AsyncConnection, key: str, why: str) -> None:
+    """A notice that was sent did not arrive after all: it is dead, so that people see it."""
+    ended = notices.c.state.in_(("sending", "sent", "uncertain"))  # a report may be faster than our own note that it was sent
+    await tx.execute(update(notices).where(notices.c.key == key, ended).values(state="dead", reason=why))
+
+
 async def unfinished(tx: AsyncConnection, *, before: datetime, limit: int = 500) -> list[str]:
     """Keys of notices that should have been sent by now: retries that are due, and attempts that a crash cut off."""
     rows = await tx.execute(select(notices.c.key).where(UNFINISHED, notices.c.next_at < before).order_by(notices.c.next_at).limit(limit))
@@ -142,7 +165,7 @@ async def unfinished(tx: AsyncConnection, *, before: datetime, limit: int = 500)
 
 
 async def of_complaint(tx: AsyncConnection, reference: str) -> list[Shown]:
-    rows = await tx.execute(select(notices).where(notices.c.reference == reference).order_by(notices.c.created_at))
+    rows = await tx.execute(select(notices).where(notices.c.reference == reference).order_by(notices.c.created_at, notices.c.key))
     return [
         Shown(
             notice=_notice.decode(r.body), state=r.state, attempts=r.attempts, sent_at=r.sent_at, external_id=r.external_id, reason=r.reason

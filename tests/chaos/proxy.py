@@ -14,6 +14,16 @@ async def _pass(_: bytes) -> bool:
     return True
 
 
+def slowly(seconds: float) -> Watch:
+    """A line on which each piece takes its time."""
+
+    async def watch(_: bytes) -> bool:
+        await asyncio.sleep(seconds)
+        return True
+
+    return watch
+
+
 class Proxy:
     """`async with Proxy(connect) as proxy`: what comes to proxy.port goes to `connect()`. to_server and to_client look at each piece."""
 

@@ -16,7 +16,7 @@ import pytest
 from services.demo import inputs
 from shared.ledger import complaints
 from shared.queues.stream import FINISH
-from tests.chaos.proxy import Proxy
+from tests.chaos.proxy import Proxy, slowly
 from tests.end_to_end.world import Desk, Outside, Service, environment, looking_at, outside, running, until
 from tests.valkey import PrivateValkey, private_valkey
 
@@ -110,7 +110,6 @@ async def test_a_mail_whose_250_was_never_written_down_goes_out_again_under_its_
         async with running(Service("intake", environ), notifier), looking_at(environ) as desk:
             reference = await submit(desk)
             await killed_before_the_commit(desk, world, notifier, reference)
-            await desk.age_claims()
             async with running(Service("notifier", environ)):
 
                 async def sent() -> bool:
@@ -129,7 +128,7 @@ async def test_a_chat_message_whose_answer_was_never_written_down_is_uncertain_a
 ) -> None:
     async with outside(tmp_path) as world:
         environ = environment(tmp_path, world, redis_url=valkey.url)
-        slow = Proxy(lambda: asyncio.open_connection("127.0.0.1", world.web_port), to_server=after_a_second)
+        slow = Proxy(lambda: asyncio.open_connection("127.0.0.1", world.web_port), to_server=slowly(1.0))
         async with slow:
             environ["DESK_SENDERS"] = environ["DESK_SENDERS"].replace(str(world.web_port), str(slow.port))
             notifier = Service("notifier", environ)
@@ -140,7 +139,6 @@ async def test_a_chat_message_whose_answer_was_never_written_down_is_uncertain_a
                 assert answer.status_code == 200
                 reference = next(iter(await desk.references()))
                 await killed_before_the_commit(desk, world, notifier, reference)
-                await desk.age_claims()
                 async with running(Service("notifier", environ)):
 
                     async def shown() -> bool:
@@ -152,9 +150,3 @@ async def test_a_chat_message_whose_answer_was_never_written_down_is_uncertain_a
                     await until(shown, standing, 60)
                 assert world.telegram.count == 1
                 assert "may have it" in await desk.story(reference)
-
-
-async def after_a_second(data: bytes) -> bool:
-    """A slow line: time for the test to lock the ledger."""
-    await asyncio.sleep(1.0)
-    return True

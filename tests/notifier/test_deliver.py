@@ -64,12 +64,12 @@ class World:
         self.postponed: list[tuple[str, datetime]] = []
         self.opened: list[dict[str, object]] = []
 
-    async def notifier(self) -> Deliver:
+    async def notifier(self, name: str = "") -> Deliver:
         senders = await open_senders(
             {"smtp": find_senders()["smtp"]}, {"smtp": {"from": "care@shop.example", "host": "127.0.0.1", "port": str(self.relay.port)}}
         )
         self.opened.append(dict(senders))
-        return Deliver(self.ledger, senders, write, lambda key, at: self.postponed.append((key, at)))
+        return Deliver(self.ledger, senders, write, lambda key, at: self.postponed.append((key, at)), name)
 
 
 @pytest.fixture
@@ -128,6 +128,18 @@ async def test_a_claimed_notice_belongs_to_its_notifier_until_the_lease_ends(wor
         assert await notices.claim(tx, keys, now, now + LEASE)
     assert await (await world.notifier()).batch(keys) == []
     assert world.relay.count == 0
+
+
+async def test_a_restarted_notifier_takes_up_at_once_what_it_had_in_hand_and_nobody_elses(world: World, ledger: Ledger) -> None:
+    keys = await store(ledger, notice(1), notice(2))
+    now = datetime.now(UTC)
+    async with ledger.write() as tx:
+        assert await notices.claim(tx, keys[:1], now, now + LEASE, "notifier-1")
+        assert await notices.claim(tx, keys[1:], now, now + LEASE, "notifier-2")
+    again = await world.notifier("notifier-1")
+    assert await again.resume() == 1
+    assert [outcome.key for outcome in await again.batch(keys)] == keys[:1]
+    assert world.relay.count == 1
 
 
 async def test_a_chat_message_with_unknown_outcome_is_shown_to_the_staff_instead_of_sent_twice(world: World, ledger: Ledger) -> None:
