@@ -1,7 +1,7 @@
 """A ledger that has many complaints already, written in bulk: the past that `growth` works in front of.
 
 Every complaint is one that the desk made (one web form taken and decided for real), copied with other keys and earlier dates, so that row
-sizes, texts and states are those of life: most are closed, some still lie with a department. Kept under var/bench and copied for each run.
+sizes, texts and states are those of life: most are closed, some still lie with a department. Kept under var/bench.
 """
 
 from __future__ import annotations
