@@ -76,9 +76,7 @@ def _bounced(bounce: Bounce, known: Correspondence, key: str, now: datetime, unu
     if other is not None and any(t.notice.key == other.key for t in known.told):
         other = None
     detail |= {"next": other.source} if other else {"untold": "no other way to reach the customer"}
-    return Finding(
-        kind="bounced", detail=_without_blanks(detail), came_back=notice.key, unusable=mark, notice=other, stuck=other is None
-    )
+    return Finding(kind="bounced", detail=_without_blanks(detail), came_back=notice.key, unusable=mark, notice=other, stuck=other is None)
 
 
 def _letter(bounce: Bounce, known: Correspondence, key: str) -> Told | None:

@@ -5,18 +5,18 @@ pending -> sending (claimed by one notifier until next_at) -> sent | pending aga
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import and_, bindparam, func, or_, select, update
+from sqlalchemy import and_, bindparam, case, func, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Notice
 from shared.ledger.complaints import to_text
 from shared.ledger.lookups import among_parameter, as_parameter
 from shared.ledger.rows import insert_rows, run_many
-from shared.ledger.tables import FAILED, UNFINISHED, notices
+from shared.ledger.tables import ANSWERS_MAIL, FAILED, UNFINISHED, notices
 
 _notice = msgspec.json.Decoder(Notice)
 
@@ -51,6 +51,41 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Lately(msgspec.Struct, frozen=True, kw_only=True):
+    """How much mail that answers mail went out: (in the last hour, in the last day) by recipient, and in the last day by complaint."""
+
+    by_recipient: Mapping[str, tuple[int, int]] = {}
+    by_complaint: Mapping[str, int] = {}
+
+
+_out_today = and_(
+    ANSWERS_MAIL,
+    notices.c.created_at > bindparam("b_day", type_=notices.c.created_at.type),
+    or_(notices.c.state == "sending", notices.c.state == "sent", notices.c.state == "uncertain", notices.c.sent_at.is_not(None)),
+    not_(among_parameter(notices.c.key, "b_keys")),
+)
+_this_hour = func.sum(case((notices.c.created_at > bindparam("b_hour", type_=notices.c.created_at.type), 1), else_=0))
+_to = (
+    select(notices.c.recipient, _this_hour, func.count())
+    .where(among_parameter(notices.c.recipient, "b_recipients"), _out_today)
+    .group_by(notices.c.recipient)
+)
+_about = (
+    select(notices.c.reference, func.count())
+    .where(among_parameter(notices.c.reference, "b_references"), _out_today)
+    .group_by(notices.c.reference)
+)
+
+
+async def sent_lately(tx: AsyncConnection, wanted: Sequence[Notice], now: datetime) -> Lately:
+    """What went out to the recipients and about the complaints of these notices, themselves left out."""
+    bounds = {"b_keys": as_parameter(n.key for n in wanted), "b_day": now - timedelta(days=1)}
+    to = {**bounds, "b_recipients": as_parameter({n.recipient for n in wanted}), "b_hour": now - timedelta(hours=1)}
+    recipients = await tx.execute(_to, to)
+    references = await tx.execute(_about, {**bounds, "b_references": as_parameter({n.reference for n in wanted})})
+    return Lately(by_recipient={r: (int(hour), day) for r, hour, day in recipients}, by_complaint=dict(references.all()))
+
+
 async def add(tx: AsyncConnection, new: Sequence[Notice]) -> None:
     """Raises IntegrityError when a key exists: that notice was already decided upon."""
     if new:
@@ -63,6 +98,7 @@ async def add(tx: AsyncConnection, new: Sequence[Notice]) -> None:
                     "reference": n.reference,
                     "kind": n.kind,
                     "state": "pending",
+                    "channel": n.channel,
                     "source": n.source,
                     "recipient": n.recipient,
                     "body": to_text(n),

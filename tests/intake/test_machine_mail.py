@@ -114,7 +114,9 @@ async def test_nobody_ends_somebody_elses_address_with_a_report_of_his_own(ledge
             mail("Delivery failed", sender="mailer-daemon@evil.example", message_id="b@evil.example", subject=f"Undelivered {reference}"),
             automatic=True,
             bounce=Bounce(
-                recipients=("zhang@mail.example",), permanent=True, original_id=f"{reference.lower()}.aaaaaaaa.0123456789abcdef@shop.example"
+                recipients=("zhang@mail.example",),
+                permanent=True,
+                original_id=f"{reference.lower()}.aaaaaaaa.0123456789abcdef@shop.example",
             ),
         )
         assert (await at.one(forged)).outcome is Outcome.HELD
@@ -173,7 +175,7 @@ async def test_a_verified_address_of_the_customer_is_another_way_a_typed_one_of_
 def test_which_failures_speak_of_the_address() -> None:
     dead = ("", "5.1.1", "5.1.10", "5.2.1", "5.4.4", "5.4.1", "5.0.0", "5.5.0")
     alive = ("5.2.2", "5.2.3", "5.3.0", "5.4.6", "5.6.1", "5.7.1", "5.7.26")
-    assert {status: address_is_dead(status) for status in (*dead, *alive)} == {s: True for s in dead} | {s: False for s in alive}
+    assert {status: address_is_dead(status) for status in (*dead, *alive)} == dict.fromkeys(dead, True) | dict.fromkeys(alive, False)
 
 
 def test_the_reader_gives_the_status_code(request: pytest.FixtureRequest) -> None:
@@ -183,4 +185,3 @@ def test_the_reader_gives_the_status_code(request: pytest.FixtureRequest) -> Non
     bounce = read_mail(raw, MAX_BYTES).bounce
     assert bounce is not None
     assert bounce.status.startswith("5.")
-

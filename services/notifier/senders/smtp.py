@@ -28,9 +28,11 @@ from services.notifier.mime import render_mail
 from services.notifier.sender import Letter, Sender, Sent
 from services.notifier.sender_settings import read_options
 from shared.errors import ConfigError, TemporaryFailure, Undeliverable
+from shared.reach import address_is_dead
 
 WORD = r"[^\s<>()\[\]@,;:\\\"\x00-\x1f\x7f.]+"
 ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@.{{1,255}}\Z){WORD}(?:\.+{WORD})*@{WORD}(?:\.{WORD})*")
+STATUS = re.compile(r"\b5\.\d{1,3}\.\d{1,3}\b")
 IDLE_CHECK = 30.0
 LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 #: the relay wants a login or refuses ours: nothing about the recipient
@@ -230,12 +232,12 @@ def ascii_domain(address: str) -> str:
     """The address with its domain in ASCII (IDNA). Raises Undeliverable for what is no single address."""
     plain = address.strip()
     if not ADDRESS.fullmatch(plain):
-        raise Undeliverable("The customer's mail address is not one. Ask for the right one or use another channel.")
+        raise Undeliverable("The customer's mail address is not one. Ask for the right one or use another channel.", lasting=True)
     local, _, domain = plain.rpartition("@")
     try:
         return plain if domain.isascii() else f"{local}@{domain.encode('idna').decode()}"
     except UnicodeError:
-        raise Undeliverable("The customer's mail address has a domain that cannot exist. Ask for the right one.") from None
+        raise Undeliverable("The customer's mail address has a domain that cannot exist. Ask for the right one.", lasting=True) from None
 
 
 def envelope_sender(wanted: str, letter: Letter) -> str:
@@ -268,10 +270,16 @@ def translated(error: aiosmtplib.SMTPException | OSError, options: SmtpOptions, 
     if error.code < 500:
         return TemporaryFailure(f"{place} asks us to come back: {said}.")
     if isinstance(error, aiosmtplib.SMTPRecipientRefused):
-        return Undeliverable(f"{place} refuses the recipient: {said}.")
+        return Undeliverable(f"{place} refuses the recipient: {said}.", lasting=is_dead(error))
     if isinstance(error, aiosmtplib.SMTPDataError):
         return Undeliverable(f"{place} refuses the mail: {said}. Where many are refused, see to our domain (SPF, DKIM, DMARC, quota).")
     return TemporaryFailure(f"{place} refuses us: {said}. Mend 'from', 'envelope' or 'host' of the sender smtp in DESK_SENDERS.")
+
+
+def is_dead(refused: aiosmtplib.SMTPResponseException) -> bool:
+    """Whether a refused recipient does not exist, by the enhanced code (RFC 3463) where the relay gives one, else by RFC 5321's own."""
+    status = STATUS.search(refused.message)
+    return address_is_dead(status[0]) if status else refused.code in (550, 551, 553)
 
 
 def one_answer(message: str) -> str:
