@@ -1,6 +1,6 @@
 """How many complaints a second `Accept` commits, alone: no HTTP, no parsing. On SQLite and PostgreSQL, in batches of 1, 32 and 64.
 
-`python -m bench.ledger [--grow N] [--seconds S] [--json]`. --grow measures again with N complaints already in the SQLite ledger.
+`python -m bench.ledger [--grow N] [--seconds S] [--json]`. --grow measures again with N complaints more in the ledger.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import randrange
 from typing import Any
 
-from services.intake.accept import Accept, Arrival, Rules
+from services.intake.accept import Accept, Arrival, Rules, write
+from services.intake.arrival import ready
+from services.intake.plan import Known, plan
 from shared.complaint import Channel, Customer, Deadline, Identity, Submission
 from shared.ledger import Ledger
 from shared.ledger.migrate import upgrade
 from shared.ledger.outbox import Entry
+from shared.references import new_reference
 
 TEXT = "你好，我上个月在你们店买的电饭煲到现在还没有收到，客服一直说在路上，物流三天没有更新了，请尽快处理，谢谢！" * 6
 
@@ -78,15 +82,28 @@ async def accepted(ledger: Ledger, batch: int, seconds: float, first: int) -> di
     return {"complaints_per_second": round(done / elapsed), "cpu_microseconds": round(used / done * 1e6), "next": n}
 
 
-async def measure(name: str, url: str, seconds: float) -> list[dict[str, Any]]:
+async def fill(ledger: Ledger, number: int, first: int) -> None:
+    """Put that many complaints of the past into the ledger, without the look a live batch takes."""
+    now = datetime.now(UTC)
+    for start in range(first, first + number, 2000):
+        batch = [ready(arrival(n)) for n in range(start, min(start + 2000, first + number))]
+        async with ledger.write() as tx:
+            # spread over the days of years, since 200,000 draws for one day would meet the ledger's refusal of a taken one
+            await write(tx, plan(batch, Known(), rules(), lambda at: new_reference(at - timedelta(days=randrange(3000)))), now)
+
+
+async def measure(name: str, url: str, seconds: float, grow: int = 0) -> list[dict[str, Any]]:
     ledger = Ledger.open(url)
     await upgrade(ledger)
     rows: list[dict[str, Any]] = []
     first = 0
-    for batch in (1, 32, 64):
-        row = await accepted(ledger, batch, seconds, first)
-        first = int(row.pop("next"))
-        rows.append({"ledger": name, "batch": batch, **row})
+    for held in dict.fromkeys((0, grow)):
+        await fill(ledger, held, first)
+        first += held
+        for batch in (1, 32, 64):
+            row = await accepted(ledger, batch, seconds, first)
+            first = int(row.pop("next"))
+            rows.append({"ledger": name, "held": held, "batch": batch, **row})
     await ledger.close()
     return rows
 
@@ -94,6 +111,7 @@ async def measure(name: str, url: str, seconds: float) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--grow", type=int, default=0, help="measure again with so many complaints in the ledger")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", choices=["sqlite", "postgresql"])
     options = parser.parse_args()
@@ -101,12 +119,12 @@ def main() -> None:
     with ExitStack() as stack:
         if options.only != "postgresql":
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="desk-bench-"))
-            rows += asyncio.run(measure("sqlite", f"sqlite+aiosqlite:///{Path(folder) / 'ledger.sqlite3'}", options.seconds))
+            rows += asyncio.run(measure("sqlite", f"sqlite+aiosqlite:///{Path(folder) / 'ledger.sqlite3'}", options.seconds, options.grow))
         if options.only != "sqlite":
             from tests.postgres import private_postgres
 
             server = stack.enter_context(private_postgres())
-            rows += asyncio.run(measure("postgresql", server.url("postgres"), options.seconds))
+            rows += asyncio.run(measure("postgresql", server.url("postgres"), options.seconds, options.grow))
     for row in rows:
         print(json.dumps(row) if options.json else "  ".join(f"{k} {v}" for k, v in row.items()))
 

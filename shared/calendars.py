@@ -158,6 +158,7 @@ def _opening(day: date, calendar: Calendar) -> tuple[datetime, datetime] | None:
     return _at(day, calendar.opens, calendar.zone), _at(day, calendar.closes, calendar.zone)
 
 
+@functools.lru_cache(maxsize=4096)
 def _at(day: date, clock_time: str, zone: str) -> datetime:
     if clock_time == "24:00":
         day, clock_time = day + ONE_DAY, "00:00"

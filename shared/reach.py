@@ -8,6 +8,9 @@ from datetime import datetime
 from shared.complaint import Channel, Complaint, Locale, Notice, NoticeKind, Submission, Thread
 from shared.notice_details import NoticeDetail, to_detail
 
+UNANSWERABLE = "unanswerable_because"
+"""Key of Submission.extra by which an adapter says that no machine may answer this, and why (a mailing list, bulk mail, noreply). It is a
+complaint like any other, since a shop's own shared mailbox may be a list; only the acknowledgement is left out."""
 REPLY_TO_THE_SAME = (Channel.EMAIL, Channel.SOCIAL, Channel.CHAT)
 LONGEST_CHAIN = 10
 BY_TAG = {locale.value: locale for locale in Locale}

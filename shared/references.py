@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import re
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo
 from shared.complaint import Submission
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+PAIRS = tuple(a + b for a in CROCKFORD for b in CROCKFORD)
 REFERENCE = re.compile(r"C\d{6}-[0-9A-HJKMNP-TV-Z]{6}")
 LOOSE_REFERENCE = re.compile(r"(?<![0-9A-Za-z])[Cc](\d{6})\s*[-－—]?\s*([0-9A-Za-z]{6})(?![0-9A-Za-z])")
 CONFUSED = str.maketrans({"O": "0", "I": "1", "L": "1"})
@@ -24,8 +26,12 @@ def new_reference(now: datetime) -> str:
     Two may collide (one chance in a thousand million per pair and day); the ledger's primary key decides and the caller draws again.
     """
     bits = secrets.randbits(30)
-    tail = "".join(CROCKFORD[(bits >> shift) & 31] for shift in (25, 20, 15, 10, 5, 0))
-    return f"C{now.astimezone(BUSINESS_ZONE):%y%m%d}-{tail}"
+    return f"{_day_part(now.replace(minute=0, second=0, microsecond=0))}{PAIRS[bits >> 20]}{PAIRS[bits >> 10 & 1023]}{PAIRS[bits & 1023]}"
+
+
+@functools.lru_cache(maxsize=64)
+def _day_part(hour: datetime) -> str:
+    return f"C{hour.astimezone(BUSINESS_ZONE):%y%m%d}-"
 
 
 def read_reference(text: str) -> str | None:

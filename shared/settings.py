@@ -7,6 +7,7 @@ misspelt one never goes unnoticed. `desk settings` prints them with the secrets 
 from __future__ import annotations
 
 import difflib
+import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -106,7 +107,20 @@ def read(environ: Mapping[str, str]) -> Settings:
     try:
         return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"A {PREFIX} setting cannot be read: {error}. Mend it in the environment.") from None
+        wrong, _, path = str(error).partition(" - at `$.")
+        raise ConfigError(f"{PREFIX}{path.rstrip('`').upper()} cannot be read: {wrong}. Mend it in the environment.") from None
+
+
+def make_home(settings: Settings) -> Path:
+    """The home folder, made where it is missing. Raises ConfigError where it cannot be."""
+    home = settings.home_path.absolute()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"The folder {home} cannot be made ({error.strerror}). Set DESK_HOME to one that can be written.") from None
+    if not os.access(home, os.W_OK):
+        raise ConfigError(f"The folder {home} cannot be written. Mend its rights, or set DESK_HOME to another one.")
+    return home
 
 
 def secret_key(settings: Settings) -> bytes:

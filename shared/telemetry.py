@@ -37,7 +37,7 @@ class _Unfailing:
 
 def configure_logging(level: str, form: str) -> None:
     """Log to standard error as JSON lines, or readable for people (form 'console')."""
-    renderer = structlog.processors.JSONRenderer(ensure_ascii=False) if form == "json" else structlog.dev.ConsoleRenderer()
+    renderer = structlog.processors.JSONRenderer(ensure_ascii=False) if form == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -50,4 +50,5 @@ def configure_logging(level: str, form: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Unfailing())),
         cache_logger_on_first_use=True,
     )
+    logging.getLogger("arq").setLevel(logging.WARNING)  # it writes two lines of its own for each sweep, every few seconds
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from shared.ledger import Ledger
 from shared.ledger.migrate import upgrade
+from shared.ledger.tables import metadata
 from tests.postgres import PrivatePostgres, private_postgres
 
 
@@ -34,15 +34,15 @@ async def _migrated(url: str) -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PrivatePostgres]:
-    """One cluster a session with a migrated database `ready`, from which each test's own is copied."""
+    """One cluster a session with a migrated database `ready`, emptied after each test that used it."""
     with private_postgres() as server:
         asyncio.run(_statement(server, "CREATE DATABASE ready"))
         asyncio.run(_migrated(server.url("ready")))
         yield server
 
 
-async def _statement(server: PrivatePostgres, statement: str) -> None:
-    engine = create_async_engine(server.url("postgres"), isolation_level="AUTOCOMMIT")
+async def _statement(server: PrivatePostgres, statement: str, database: str = "postgres") -> None:
+    engine = create_async_engine(server.url(database), isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
         await connection.execute(text(statement))
     await engine.dispose()
@@ -56,16 +56,20 @@ def sqlite_ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-_numbers = itertools.count()
-
-
 @pytest.fixture
 def postgres_url(postgres: PrivatePostgres) -> Iterator[str]:
-    """A fresh migrated PostgreSQL database."""
-    name = f"test_{next(_numbers)}"
-    asyncio.run(_statement(postgres, f"CREATE DATABASE {name} TEMPLATE ready"))
-    yield postgres.url(name)
-    asyncio.run(_statement(postgres, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+    """A migrated PostgreSQL database without a row."""
+    yield postgres.url("ready")
+    asyncio.run(_statement(postgres, EMPTY, "ready"))
+
+
+EMPTY = "; ".join(
+    (
+        "DO $$ BEGIN PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'ready' AND pid <> pg_backend_pid()",
+        *(f"DELETE FROM {table.name}" for table in metadata.sorted_tables),
+        "END $$",
+    )
+)
 
 
 @pytest.fixture

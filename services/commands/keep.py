@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from services.commands.terminal import out, settings, with_ledger
+from services.commands.terminal import out, settings, with_desk, with_ledger
 from shared.errors import ConfigError
 from shared.policy import load
+
+STATES = ("held", "replayed", "discarded")
 
 quarantine = typer.Typer(help="What could not be taken: look at it, replay it, save it.", no_args_is_help=True)
 keys = typer.Typer(help="API keys of departments, integrators and operators.", no_args_is_help=True)
@@ -21,6 +23,9 @@ Id = Annotated[str, typer.Argument(help="As `desk quarantine ls` shows it")]
 def list_held(state: Annotated[str, typer.Option(help="held, replayed or discarded")] = "held") -> None:
     """What is in quarantine, newest first."""
     from shared.ledger import quarantine as table
+
+    if state not in STATES:
+        raise ConfigError(f"There is no state '{state}'. Use one of: {', '.join(STATES)}.")
 
     async def show(ledger: Any) -> None:
         async with ledger.read() as tx:
@@ -48,7 +53,7 @@ async def _held(ledger: Any, held_id: str) -> Any:
 
 @quarantine.command(name="show")
 def show_held(held_id: Id) -> None:
-    """One thing in quarantine: why it is there, and the beginning of its bytes."""
+    """One thing in quarantine. Why it is there, and the beginning of its bytes."""
 
     async def show(ledger: Any) -> None:
         row = await _held(ledger, held_id)
@@ -71,19 +76,46 @@ def export(held_id: Id) -> None:
 
 @quarantine.command()
 def replay(held_id: Id) -> None:
-    """Let it knock at the door again, for example after a mend of the adapter."""
+    """Take it after all. For example after a mend of the adapter; neither signature nor honeypot is asked again."""
     import asyncio
 
-    from services.intake.app import replay as knock
-    from services.process import open_desk
+    from services.intake.app import doors
+    from shared.errors import RuleViolation
+    from shared.ledger import quarantine as table
 
-    async def run() -> None:
-        async with open_desk(settings()) as desk:
-            receipts = await knock(desk, held_id)
+    async def take(desk: Any) -> None:
+        held = await _held(desk.ledger, held_id)
+        if held.state != "held":
+            raise RuleViolation(f"{held_id} was {held.state} before; there is nothing more to do.")
+        accept, door = doors(desk)
+        committing = asyncio.create_task(accept.run())
+        try:
+            receipts = await door.replay(held)
+        finally:
+            committing.cancel()
+            await asyncio.gather(committing, return_exceptions=True)
+        if not any(receipt.reference for receipt in receipts):
+            raise RuleViolation(f"It still holds no complaint. Leave it, or put it aside: desk quarantine discard {held_id}")
+        async with desk.ledger.write() as tx:
+            await table.set_state(tx, [held_id], "replayed")
         for receipt in receipts:
             out.print(f"{receipt.outcome}  {receipt.reference}")
 
-    asyncio.run(run())
+    with_desk(take)
+
+
+@quarantine.command()
+def discard(held_id: Id) -> None:
+    """Put it aside. It leaves the list; its bytes stay in the ledger for the record."""
+    from shared.ledger import quarantine as table
+
+    async def put_aside(ledger: Any) -> None:
+        await _held(ledger, held_id)
+        async with ledger.write() as tx:
+            await table.set_state(tx, [held_id], "discarded")
+
+    with_ledger(put_aside)
+    out.print(f"{held_id} is put aside.")
 
 
 @keys.command(name="add")
@@ -98,8 +130,10 @@ def add_key(
     known = load(settings().policy).departments
     if scope not in accounts.SCOPES:
         raise ConfigError(f"There is no scope '{scope}'. Use one of: {', '.join(accounts.SCOPES)}.")
-    if (scope == "department") != (department in known):
-        raise ConfigError(f"A department key names its department with --department; one of: {', '.join(known)}. Other keys name none.")
+    if scope == "department" and department not in known:
+        raise ConfigError(f"Say whose queue the key opens: --department with one of {', '.join(known)}. Or --scope intake or operator.")
+    if scope != "department" and department:
+        raise ConfigError(f"A key of scope {scope} is for no department. Leave --department out, or the --scope.")
     key_id, key, digest = accounts.new_key()
 
     async def store(ledger: Any) -> None:

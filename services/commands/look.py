@@ -1,9 +1,7 @@
-"""`desk show`, `desk settings`, `desk doctor`: looking without changing."""
+"""`desk show` and `desk settings`: looking without changing."""
 
 from __future__ import annotations
 
-import shutil
-import sys
 from datetime import datetime
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -11,10 +9,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import typer
 
-from services.commands.terminal import out, settings, with_ledger, with_redis
-from shared.errors import ConfigError, DeskError
-from shared.references import read_reference
-from shared.settings import Settings, is_secret
+from services.commands.terminal import known_reference, masked, out, settings, with_ledger
+from shared.settings import Settings
 
 ZONE = ZoneInfo("Asia/Shanghai")
 
@@ -22,16 +18,13 @@ ZONE = ZoneInfo("Asia/Shanghai")
 def register(app: typer.Typer) -> None:
     app.command()(show)
     app.command(name="settings")(print_settings)
-    app.command()(doctor)
 
 
 def show(reference: Annotated[str, typer.Argument(help="Such as C261121-7K3QXP; as it was read aloud will do")]) -> None:
     """The whole history of a complaint, readable."""
     from shared.ledger import complaints, customers, deadlines, notices, submissions
 
-    wanted = read_reference(reference)
-    if wanted is None:
-        raise ConfigError(f"'{reference}' is not a reference. It looks like C261121-7K3QXP.")
+    wanted = known_reference(reference)
 
     async def load(ledger: Any) -> None:
         async with ledger.read() as tx:
@@ -45,9 +38,8 @@ def show(reference: Annotated[str, typer.Argument(help="Such as C261121-7K3QXP; 
         out.print(f"{line}  {complaint.priority or ''}  {complaint.department}{'  (review)' if complaint.review else ''}")
         if owner:
             out.print(f"  customer   {owner[0].name or '-'}  {', '.join(f'{i.kind} {i.value}' for i in owner[1])}")
-        out.print(
-            f"  received   {_local(complaint.received_at)} by {complaint.source}, {complaint.language}, order {complaint.order_number or '-'}"
-        )
+        order = complaint.order_number or "-"
+        out.print(f"  received   {_local(complaint.received_at)} by {complaint.source}, {complaint.language}, order {order}")
         for label, other in (("joined to", complaint.joined_to), ("continues", complaint.linked_to)):
             if other:
                 out.print(f"  {label:<10} {other}")
@@ -90,66 +82,17 @@ def _detail(detail: dict[str, Any]) -> str:
 def print_settings() -> None:
     """Every setting with its value; secrets masked."""
     chosen = settings()
+    in_effect = {
+        "ledger_url": chosen.ledger,
+        "redis_url": chosen.redis,
+        "blobs_url": chosen.blobs,
+        "policy_file": str(chosen.policy or "(the one in the package)"),
+        "secret": str(chosen.home_path / "secret"),
+    }
     for field in msgspec.structs.fields(Settings):
         value = getattr(chosen, field.name)
-        shown = "(set)" if value and is_secret(field.name) else value if value != "" else "(default)"
-        out.print(f"DESK_{field.name.upper():<24} {shown}", markup=False)
-
-
-def doctor() -> None:
-    """Check everything the desk needs and say how to mend what is wrong. Exit status 1 when something is."""
-    from shared.policy import load
-
-    chosen = settings()
-    wrong = 0
-
-    def tell(name: str, problem: str, mend: str = "") -> None:
-        nonlocal wrong
-        wrong += bool(problem)
-        out.print(
-            f"{'WRONG' if problem else 'ok   '}  {name}{': ' + problem if problem else ''}{'  -> ' + mend if problem and mend else ''}",
-            markup=False,
-        )
-
-    tell("Python", "" if sys.version_info >= (3, 11) else sys.version.split()[0], "install Python 3.11 or newer")
-    try:
-        policy = load(chosen.policy)
-        tell(f"policy {policy.hash}", "")
-    except DeskError as error:
-        tell("policy", error.message)
-
-    async def ledger_lives(ledger: Any) -> int:
-        from shared.ledger import quarantine
-
-        async with ledger.read() as tx:
-            return await quarantine.count_held(tx)
-
-    try:
-        held = with_ledger(ledger_lives)
-        tell("ledger", "")
-        tell("quarantine", f"{held} held" if held else "", "desk quarantine ls")
-    except DeskError as error:
-        tell("ledger", error.message, "check DESK_LEDGER_URL and that the database runs")
-    if chosen.redis_url:
-
-        async def redis_lives(redis: Any) -> None:
-            await redis.ping()
-
-        try:
-            with_redis(redis_lives)
-            tell("Redis", "")
-        except Exception as error:
-            tell("Redis", str(error), "check DESK_REDIS_URL and that the server runs")
-    else:
-        from services.embedded import valkey_binary
-
-        try:
-            valkey_binary()
-            tell("embedded Valkey", "")
-        except DeskError as error:
-            tell("embedded Valkey", error.message)
-    home = chosen.home_path.absolute()
-    home.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(home).free
-    tell(f"disk under {home}", f"only {free >> 20} MiB free" if free < 1 << 30 else "", "free at least 1 GiB")
-    raise typer.Exit(1 if wrong else 0)
+        if value == "":
+            shown = f"(default) {in_effect[field.name]}" if field.name in in_effect else "(none)"
+        else:
+            shown = masked(field.name, value)
+        out.print(f"DESK_{field.name.upper():<18} {shown}", markup=False)

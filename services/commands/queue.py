@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from services.commands.terminal import out, print_line, settings, with_redis
+from services.commands.terminal import known_reference, out, print_line, settings, with_desk, with_redis
 from shared.errors import ConfigError
 from shared.policy import load
 
@@ -18,15 +18,19 @@ Department = Annotated[str, typer.Argument(help="A department of the policy, for
 def _queue(redis: Any, department: str) -> Any:
     from shared.queues.department import DepartmentQueue
 
+    return DepartmentQueue(redis, _known(department))
+
+
+def _known(department: str) -> str:
     known = load(settings().policy).departments
     if department not in known:
         raise ConfigError(f"There is no department '{department}'. There are: {', '.join(known)}.")
-    return DepartmentQueue(redis, department)
+    return department
 
 
 @app.command(name="ls")
 def list_queues(department: Annotated[str, typer.Argument(help="One department's waiting list; all counts when left out")] = "") -> None:
-    """Counts of every department's queue, or one department's waiting list, most pressing first."""
+    """Counts of all queues, or one department's waiting list. Most pressing first."""
 
     async def show(redis: Any) -> None:
         if not department:
@@ -45,17 +49,21 @@ def list_queues(department: Annotated[str, typer.Argument(help="One department's
 @app.command()
 def claim(
     department: Department,
-    n: Annotated[int, typer.Option("-n", help="How many")] = 1,
-    lease: Annotated[float, typer.Option(help="Seconds until the lease ends")] = 300.0,
+    n: Annotated[int, typer.Option("-n", min=1, max=256, help="How many")] = 1,
+    lease: Annotated[float, typer.Option(min=1, max=86_400, help="Seconds until the lease ends")] = 300.0,
     worker: Annotated[str, typer.Option(help="Who claims")] = "desk",
 ) -> None:
-    """Claim the most pressing items; one JSON line a lease."""
+    """Claim the most pressing complaints, one JSON line a lease. The same as the departments' API: its token settles it there."""
 
-    async def take(redis: Any) -> None:
-        for taken in await _queue(redis, department).claim(n, lease, worker):
+    from services.router.departments.leases import Caller, Departments
+    from shared.dialogue import ClaimRequest
+
+    async def take(desk: Any) -> None:
+        wanted = ClaimRequest(n=n, lease_seconds=lease, worker=worker[:64])
+        for taken in (await Departments(desk).claim(_known(department), wanted, Caller(name="desk"))).leases:
             print_line(taken)
 
-    with_redis(take)
+    with_desk(take)
 
 
 @app.command()
@@ -74,24 +82,24 @@ def dead(department: Department) -> None:
 def requeue(department: Department, reference: Annotated[str, typer.Argument()]) -> None:
     """Make a dead letter ready again."""
 
-    async def again(redis: Any) -> None:
-        await _queue(redis, department).requeue(reference)
-        out.print(f"{reference} waits in {department} again.")
+    from services.router.departments.leases import Caller, Departments
+    from shared.dialogue import Requeue
 
-    with_redis(again)
+    async def again(desk: Any) -> None:
+        await Departments(desk).requeue(_known(department), wanted, Requeue(), Caller(name="desk"))
+        out.print(f"{wanted} waits in {department} again.")
+
+    wanted = known_reference(reference)
+    with_desk(again)
 
 
 @app.command()
 def rebuild() -> None:
-    """Refill Redis from the ledger now (it happens by itself when Redis comes back empty)."""
-    import asyncio
-
-    from services.process import open_desk
+    """Refill Redis from the ledger now. It happens by itself when Redis comes back empty."""
     from shared.queues.rebuild import Rebuild
 
-    async def run() -> None:
-        async with open_desk(settings()) as desk:
-            counts = await Rebuild(desk.ledger, desk.redis, desk.received, desk.notices, dict(desk.queues)).now()
-            out.print("  ".join(f"{name} {n}" for name, n in counts.items()))
+    async def refill(desk: Any) -> None:
+        counts = await Rebuild(desk.ledger, desk.redis, desk.received, desk.notices, dict(desk.queues)).now()
+        out.print("  ".join(f"{name} {n}" for name, n in counts.items()))
 
-    asyncio.run(run())
+    with_desk(refill)

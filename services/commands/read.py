@@ -25,7 +25,7 @@ def parse(
     adapter: Annotated[str, typer.Argument(help="email, or any adapter that `desk adapters ls` names")],
     files: Annotated[list[Path], typer.Argument(help="Files with raw bytes as they came in")],
 ) -> None:
-    """Read files as an adapter would and print one JSON line each; nothing is stored. Exit status 1 when one could not be read."""
+    """Read files as an adapter would and print one JSON line each. Nothing is stored. Exit status 1 when one could not be read."""
     from services.intake.registry import find_adapters
 
     known = find_adapters()
@@ -67,14 +67,16 @@ def classify(
     text: Annotated[str, typer.Argument(help="The complaint; leave it out with --jsonl")] = "",
     jsonl: Annotated[bool, typer.Option("--jsonl", help='Read {"id","text","subject"?,"channel"?} lines from standard input')] = False,
 ) -> None:
-    """What the router would make of a text, and why: one JSON line each, nothing stored."""
+    """What the router would make of a text, and why. One JSON line each; nothing is stored. Exit status 1 when a line could not be read."""
     from services.router.classify.jsonl import classify_lines
 
     policy = load(settings().policy)
     if jsonl:
+        failed = False
         for line in classify_lines(sys.stdin.buffer, policy):
+            failed |= "error" in line
             print_line(line)
-        return
+        raise typer.Exit(1 if failed else 0)
     if not text:
         raise ConfigError('Give a text (desk classify "退款一直没到账") or --jsonl with lines on standard input.')
     for line in classify_lines([msgspec.json.encode({"id": "1", "text": text})], policy):
@@ -84,7 +86,7 @@ def classify(
 def schema(
     name: Annotated[str, typer.Argument(help="One type, for example Submission; all when left out")] = "",
 ) -> None:
-    """The one schema as JSON Schema, for integrators in any language."""
+    """The one schema as JSON Schema. For integrators in any language."""
     from shared import complaint
 
     types = (

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from services.commands.terminal import err, out, settings
+from services.commands.terminal import err, me, out, settings
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def up() -> None:
-    """Run the whole desk on this machine: Valkey, SQLite under ./var (DESK_HOME) and the three services. Ctrl-C stops it cleanly."""
+    """Run the whole desk on this machine until Ctrl-C. Valkey, SQLite under ./var (DESK_HOME) and the three services."""
     from services.embedded import Stack, before, on_signal
     from shared.telemetry import configure_logging
 
@@ -36,7 +36,9 @@ def up() -> None:
             for name, address in stack.addresses().items():
                 out.print(f"  {name:<17} {address}")
             out.print(f"  {'files and logs':<17} {stack.home}")
-            out.print("Sign in to the workbench with a key: desk keys add NAME --scope operator")
+            out.print(f"A key for the workbench and the departments' API:  {me()} keys add YOUR_NAME --scope operator")
+            if "smtp" not in chosen.senders:
+                out.print("Letters to customers wait in the ledger until DESK_SENDERS names a mail relay (docs/operations.md).")
             out.print("Ctrl-C stops it.")
             await stop.wait()
             err.print("Stopping ...")
@@ -49,7 +51,7 @@ def up() -> None:
 def demo(
     home: Annotated[Path | None, typer.Option(help="Where the demo keeps its files; emptied first. Default: var/demo.")] = None,
 ) -> None:
-    """Show the whole way: real input on four channels, and what became of each. Exit status 0 only when all went as it should."""
+    """Show the whole way, with real input on four channels. Exit status 0 only when all went as it should."""
     from services.demo.story import tell
 
     raise typer.Exit(asyncio.run(tell(home or Path("var/demo"))))
@@ -83,7 +85,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
     only: Annotated[str, typer.Option(help="Comma-separated parts, for example accept,routed.")] = "",
 ) -> None:
-    """Measure this machine: each figure with its ratio to a yardstick of the same run. Needs the source tree (bench/)."""
+    """Measure this machine. Each figure with its ratio to a yardstick of the same run; needs the source tree (bench/)."""
     try:
         from bench.run import main
     except ModuleNotFoundError:

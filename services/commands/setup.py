@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,9 +10,7 @@ import msgspec
 import typer
 
 from services.commands.terminal import out, settings
-from shared.errors import ConfigError
-from shared.ledger import Ledger
-from shared.policy import describe, load
+from shared.policy import SHIPPED, describe, load
 
 adapters = typer.Typer(help="Channel adapters: list them, start a new one, check one.", no_args_is_help=True)
 policy = typer.Typer(help="The organisation's policy file.", no_args_is_help=True)
@@ -25,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 @adapters.command(name="ls")
 def list_adapters() -> None:
-    """Every adapter that is installed, with its channel, size limit and the secrets an account of it needs."""
+    """Every adapter that is installed. With its channel, its size limit and the secrets that an account of it may have."""
     from services.intake.registry import find_adapters
 
     for name, adapter in sorted(find_adapters().items()):
@@ -37,7 +36,7 @@ def list_adapters() -> None:
 def new(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits and _")], folder: Annotated[Path, typer.Option()] = Path()
 ) -> None:
-    """Write a new adapter with its fixtures; it passes `desk adapters check` from the start."""
+    """Write a new adapter with its fixtures. It passes `desk adapters check` from the start."""
     from services.intake.scaffold import scaffold
 
     out.print(scaffold(name, folder), markup=False)
@@ -65,13 +64,19 @@ def check_policy(file: Annotated[Path | None, typer.Argument(help="Default: the 
 
 
 @policy.command()
-def show() -> None:
-    """The policy in force, as JSON."""
+def show(toml: Annotated[bool, typer.Option("--toml", help="The file itself, to begin your own with.")] = False) -> None:
+    """The policy in force, as JSON or as its file."""
+    if toml:
+        load(settings().policy)  # a broken one is named, not handed on
+        sys.stdout.buffer.write((settings().policy or SHIPPED).read_bytes())
+        return
     out.print(msgspec.json.format(msgspec.json.encode(describe(load(settings().policy)))).decode(), markup=False)
 
 
 def _with_bare_ledger(work: Any) -> Any:
     import asyncio
+
+    from shared.ledger import Ledger
 
     async def run() -> Any:
         ledger = Ledger.open(settings().ledger)
@@ -94,11 +99,11 @@ def upgrade() -> None:
 
 @db.command()
 def status() -> None:
-    """Which schema the ledger has, and which this release wants. Exit status 1 when they differ."""
+    """The ledger's schema, and the one this release wants. Exit status 1 when they differ."""
     from shared.ledger import migrate
 
     has = _with_bare_ledger(migrate.current)
     wants = migrate.head()
     out.print(f"ledger {has or 'empty'}, this release {wants}" + ("" if has == wants else "  -> desk db upgrade"))
     if has != wants:
-        raise ConfigError("The ledger's schema is not the one this release wants. Run `desk db upgrade`.")
+        raise typer.Exit(1)

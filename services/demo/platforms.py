@@ -6,6 +6,7 @@ In a test: `async with SmtpPeer() as relay`, `async with HttpPeer(WeChatPlatform
 
 prints the ports it chose as one JSON line, then serves until SIGTERM or SIGINT. The same HTTP port answers, for those who watch it:
     GET  /peer/mails?since=N      mails from number N on: from, to, subject, message_id, text
+    GET  /peer/taken              Message-ID and epoch seconds of each mail that is still kept
     GET  /peer/messages           chat messages by platform
     GET  /peer/counts             how many of each, and every Message-ID that came more than once
     POST /peer/faults             {"smtp": {"busy": 3}, "wechat": {"busy": 1}, "telegram": {...}}: sets the knobs of that name
@@ -38,6 +39,8 @@ class Watch:
         match request.method, request.path:
             case "GET", "/peer/mails":
                 return Answer(self.mails(int(request.query.get("since", "0"))))
+            case "GET", "/peer/taken":
+                return Answer([[mail.message_id, mail.at] for mail in self.relay.mails])
             case "GET", "/peer/messages":
                 return Answer({"wechat": messages(self.wechat), "telegram": messages(self.telegram)})
             case "GET", "/peer/counts":

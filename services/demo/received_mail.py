@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default as reading
@@ -12,12 +13,13 @@ MESSAGE_ID = re.compile(rb"^Message-ID:\s*<([^>\r\n]+)>", re.IGNORECASE | re.MUL
 
 
 class ReceivedMail:
-    """One mail as it arrived. The headers are read when first asked for."""
+    """One mail as it arrived, at `at` (epoch seconds). The headers are read when first asked for."""
 
     def __init__(self, envelope_from: str, recipients: tuple[str, ...], raw: bytes) -> None:
         self.envelope_from = envelope_from
         self.recipients = recipients
         self.raw = raw
+        self.at = time.time()
 
     @cached_property
     def message(self) -> EmailMessage:

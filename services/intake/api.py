@@ -13,6 +13,7 @@ import msgspec
 from litestar import Response, get, post, route
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, FromQuery
 from litestar.types import ASGIApp
 
 from services.http import AnyRequest
@@ -112,7 +113,7 @@ class PublicApi:
             return self._answer(receipts[0])
         return Raw(202, encode([told(r, self._track) for r in receipts]), [(b"content-type", b"application/json")])
 
-    async def deliver(self, request: AnyRequest, adapter: str, account: str) -> ASGIApp:
+    async def deliver(self, request: AnyRequest, adapter: FromPath[str], account: FromPath[str]) -> ASGIApp:
         """Take what a platform or an integrator pushes: its check of this address, and signed deliveries."""
         found = self._door.adapters.get(adapter)
         if found is None or not found.secrets:
@@ -132,7 +133,7 @@ class PublicApi:
             reply = found.reply(delivery)
         return Raw(reply.status, reply.body, [(b"content-type", reply.media_type.encode())])
 
-    async def progress(self, request: AnyRequest, reference: str, token: str = "") -> Response[bytes]:
+    async def progress(self, request: AnyRequest, reference: FromPath[str], token: FromQuery[str] = "") -> Response[bytes]:
         """The stages with their times and the promised time; nothing personal. The token is the last part of the tracking link."""
         del request
         complaint = await find(self._desk, reference, token)

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import structlog
-from litestar import Litestar
+from litestar import Litestar, Response
+from litestar.exceptions import NotFoundException
 
-from services.http import EXCEPTION_HANDLERS, operations
+from services.http import EXCEPTION_HANDLERS, AnyRequest, on_http_error, operations
 from services.intake.accept import Accept
 from services.intake.adapter import Adapter
 from services.intake.api import PublicApi
 from services.intake.door import Door, read_accounts
-from services.intake.mail_sources import mail_loops
+from services.intake.mail_sources import mail_loops, open_mailboxes
+from services.intake.pages.render import wants_page
+from services.intake.pages.routes import Pages, failed
+from services.intake.reconcile import Reconciler
 from services.intake.registry import find_adapters
 from services.intake.rules import rules_of
 from services.intake.staff import StaffApi
@@ -46,21 +50,27 @@ def doors(desk: Desk, adapters: Mapping[str, Adapter] | None = None) -> tuple[Ac
     return accept, Door(find_adapters() if adapters is None else adapters, accounts, accept, desk.ledger, desk.blobs)
 
 
-def build(desk: Desk, door: Door) -> Litestar:
-    """The web application of intake."""
+def build(desk: Desk, door: Door, parts: Callable[[], Mapping[str, str]] | None = None) -> Litestar:
+    """The web application of intake. parts: what else /ready tells, by name; anything but "ok" means degraded."""
     keys = KeyRing(desk.ledger)
     app = Litestar(
         route_handlers=[
             *PublicApi(desk, door, keys).routes(),
             *StaffApi(desk, door, keys).routes(),
-            *operations(desk, lambda: refresh(desk)),
+            *Pages(desk, door).routes(),
+            *operations(desk, lambda: refresh(desk), parts),
         ],
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers={**EXCEPTION_HANDLERS, NotFoundException: not_found},
         openapi_config=describe("Complaint Desk: intake", ABOUT),
         logging_config=None,
     )
     app.state["service"] = "intake"
     return app
+
+
+def not_found(request: AnyRequest, error: NotFoundException) -> Response[bytes]:
+    """Nothing at this address: a page for people, problem details for programs."""
+    return failed(request, error) if wants_page(request) else on_http_error(request, error)
 
 
 async def refresh(desk: Desk) -> None:
@@ -88,8 +98,14 @@ async def main(settings: Settings) -> None:
     """Open the desk and serve until SIGTERM. Raises ConfigError or TemporaryFailure where it cannot start."""
     async with open_desk(settings, consumer="intake") as desk:
         accept, door = doors(desk)
-        loops: dict[str, Loop] = {"accept": accept.run, "housekeeping": lambda: housekeeping(desk), **mail_loops(desk, door)}
-        await serve(desk, build(desk, door), (settings.intake_host, settings.intake_port), loops)
+        mailboxes = open_mailboxes(desk, door)
+        reconciler = Reconciler(mailboxes)
+        loops: dict[str, Loop] = {
+            "accept": accept.run,
+            "housekeeping": lambda: housekeeping(desk),
+            **mail_loops(desk, door, mailboxes, reconciler),
+        }
+        await serve(desk, build(desk, door, reconciler.parts), (settings.intake_host, settings.intake_port), loops)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ import msgspec
 from services.intake.accept import Outcome
 from services.intake.adapter import Delivery
 from services.intake.door import Door
-from services.intake.mailbox import Mailbox, MailboxOptions, Position, Settled, Status
-from services.intake.mailbox import Outcome as MailOutcome
+from services.intake.mailbox import Mailbox
+from services.intake.mailbox_contract import MailboxOptions, Position, Settled, Status
+from services.intake.mailbox_contract import Outcome as MailOutcome
+from services.intake.reconcile import Reconciler
 from services.intake.smtp import DoorOptions, SmtpDoor
 from services.process import Desk, Loop
 from shared.errors import ConfigError
@@ -43,27 +45,42 @@ class LedgerState:
         account, folder = mailbox.split("/", 1)
         now = datetime.now(UTC)
         async with self._ledger.write() as tx:
-            known = await mailboxes.settled(tx, account, folder, position.uidvalidity, [s.uid for s in settled]) if settled else set()
+            known = await mailboxes.settled(tx, account, folder, position.uidvalidity, [s.uid for s in settled]) if settled else set[int]()
             fresh = [(s.uid, s.status, s.reason or s.reference) for s in settled if s.uid not in known]
             await mailboxes.record(tx, account, folder, position.uidvalidity, fresh, now)
             at = mailboxes.Position(position.uidvalidity, position.last_uid, position.last_ok_at or now, position.start_uid)
             await mailboxes.set_position(tx, account, folder, at)
 
-    async def settled_uids(self, mailbox: str, uidvalidity: int, /) -> set[int]:
+    async def settled_uids(self, mailbox: str, uidvalidity: int, /, above: int = 0) -> set[int]:
         account, folder = mailbox.split("/", 1)
         async with self._ledger.read() as tx:
-            return await mailboxes.settled(tx, account, folder, uidvalidity)
+            return await mailboxes.settled(tx, account, folder, uidvalidity, above=above)
+
+    async def trouble(self, mailbox: str, error: str, /) -> None:
+        account, folder = mailbox.split("/", 1)
+        async with self._ledger.write() as tx:
+            await mailboxes.trouble(tx, account, folder, error)
 
 
 class MailTaker:
-    """Hands mails to the Door all at once, so that they are committed together (mailbox.Take)."""
+    """Hands mails to the Door all at once, so that they are committed together (mailbox.Take).
 
-    def __init__(self, door: Door) -> None:
+    refuse: what cannot be read is refused to the sender, who is there to hear it (the SMTP door); otherwise it goes into quarantine.
+    """
+
+    def __init__(self, door: Door, *, refuse: bool = False) -> None:
         self._door = door
+        self._refuse = refuse
 
     async def __call__(self, deliveries: Sequence[Delivery], /) -> list[MailOutcome]:
-        taken = await asyncio.gather(*(self._door.take_or_hold("email", d) for d in deliveries))
+        taken = await asyncio.gather(*(self._one(d) for d in deliveries))
         return [MailOutcome(STATUS[o], reason=why) if o is Outcome.HELD else MailOutcome(STATUS[o], reference=why) for o, why in taken]
+
+    async def _one(self, delivery: Delivery) -> tuple[Outcome, str]:
+        if not self._refuse:
+            return await self._door.take_or_hold("email", delivery)
+        receipts = await self._door.take("email", delivery)
+        return (receipts[0].outcome, receipts[0].reference) if receipts else (Outcome.RECORDED, "")
 
     async def hold(self, delivery: Delivery, reason: str, /) -> None:
         await self._door.hold("email", delivery, "refused", reason)
@@ -78,15 +95,31 @@ def read_mailboxes(text: str) -> list[MailboxOptions]:
         raise ConfigError(f"DESK_MAILBOXES cannot be read: {error}. Write it like {example}.") from None
 
 
-def mail_loops(desk: Desk, door: Door) -> dict[str, Loop]:
-    """One loop a mailbox, and one for the SMTP door where it has a port."""
-    take = MailTaker(door)
-    loops: dict[str, Loop] = {}
-    state = LedgerState(desk.ledger)
-    for options in read_mailboxes(desk.settings.mailboxes):
-        loops[f"mailbox {options.name}"] = _watch(Mailbox(options, state, take, take.hold))
+def open_mailboxes(desk: Desk, door: Door) -> list[Mailbox]:
+    """All mailboxes of the settings, their junk folders among them; nothing is connected yet. Raises ConfigError."""
+    take, state = MailTaker(door), LedgerState(desk.ledger)
+    return [Mailbox(options, state, take, take.hold) for options in read_mailboxes(desk.settings.mailboxes)]
+
+
+def peek(options: MailboxOptions, state: LedgerState) -> Mailbox:
+    """A mailbox to look at (`standing`, `preview`), for those who take no mail."""
+
+    async def take(deliveries: Sequence[Delivery], /) -> list[MailOutcome]:
+        raise TypeError(f"{options.name} is only looked at, but was given {len(deliveries)} mails to take")
+
+    async def hold(delivery: Delivery, reason: str, /) -> None:
+        raise TypeError(f"{options.name} is only looked at, but was given a mail to hold ({len(delivery.raw)} bytes): {reason}")
+
+    return Mailbox(options, state, take, hold)
+
+
+def mail_loops(desk: Desk, door: Door, mailboxes: Sequence[Mailbox], reconciler: Reconciler) -> dict[str, Loop]:
+    """One loop a mailbox, one that compares them with the ledger, and one for the SMTP door where it has a port."""
+    loops: dict[str, Loop] = {f"mailbox {mailbox.options.name}": _watch(mailbox) for mailbox in mailboxes}
+    if mailboxes:
+        loops["reconciliation"] = reconciler.run
     if desk.settings.smtp_door_port:
-        loops["smtp door"] = _open(desk, take)
+        loops["smtp door"] = _open(desk, MailTaker(door, refuse=True))
     return loops
 
 

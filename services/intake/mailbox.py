@@ -9,14 +9,15 @@ search for higher UIDs the truth (RFC 3501 section 2.3.1.1, RFC 2177).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import socket
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import imapclient  # pyright: ignore[reportMissingTypeStubs] - it ships none; its objects are typed Any below
 import msgspec
@@ -24,107 +25,34 @@ import structlog
 from imapclient.exceptions import IMAPClientError, LoginError  # pyright: ignore[reportMissingTypeStubs] - as above
 
 from services.intake.adapter import Delivery
+from services.intake.mailbox_contract import (
+    NEVER,
+    MailboxOptions,
+    MailboxState,
+    Outcome,
+    Position,
+    Preview,
+    Quarantine,
+    Settled,
+    Standing,
+    Take,
+)
 from shared.errors import DeskError, TemporaryFailure
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
-Status = Literal["accepted", "duplicate", "ignored", "quarantined"]
 #: what a rebuilt mailbox may have given back to us: mail up to this much older than our last visit is looked at again
 REBUILT_MARGIN = timedelta(days=7)
-IDENTITY = {"name": "Complaint Desk", "version": "1", "vendor": "Complaint Desk", "support-email": "postmaster@localhost"}
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What became of one delivery. reason: for ignored and quarantined, in words staff read. reference: the complaint, where there is one."""
-
-    status: Status
-    reason: str = ""
-    reference: str = ""
-
-
-class Take(Protocol):
-    """Stores deliveries, all or none, and answers for each in order. Raises TemporaryFailure when nothing could be stored."""
-
-    def __call__(self, deliveries: Sequence[Delivery], /) -> Awaitable[Sequence[Outcome]]: ...
-
-
-class Quarantine(Protocol):
-    """Keeps a delivery that cannot be taken where staff see it, with the reason."""
-
-    def __call__(self, delivery: Delivery, reason: str, /) -> Awaitable[None]: ...
-
-
-class Position(msgspec.Struct, frozen=True):
-    """How far a mailbox has been read. start_uid: mail up to it was there before us and is none of ours. last_ok_at: aware, UTC."""
-
-    uidvalidity: int
-    last_uid: int
-    start_uid: int = 0
-    last_ok_at: datetime | None = None
-
-
-class Settled(msgspec.Struct, frozen=True):
-    """The outcome of one UID."""
-
-    uid: int
-    status: Status
-    reason: str = ""
-    reference: str = ""
-
-
-class MailboxState(Protocol):
-    """What must be remembered of a mailbox; kept in the ledger. `mailbox` is the account and the folder: care@shop.example/INBOX."""
-
-    async def position(self, mailbox: str, /) -> Position | None:
-        """The last saved position, None before the first visit."""
-        ...
-
-    async def settle(self, mailbox: str, position: Position, settled: Sequence[Settled], /) -> None:
-        """Save outcomes and position in one transaction; a UID that has an outcome under this uidvalidity keeps it."""
-        ...
-
-    async def settled_uids(self, mailbox: str, uidvalidity: int, /) -> set[int]:
-        """All UIDs that have an outcome, for the reconciliation."""
-        ...
-
-
-class MailboxOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One mailbox. Seconds and bytes. account: our own name for it, the user when empty. after: what a stored mail gets on the server."""
-
-    host: str
-    user: str
-    password: str = ""
-    port: int = 0
-    ssl: bool = True
-    starttls: bool = False
-    ca_file: str = ""
-    folder: str = "INBOX"
-    account: str = ""
-    start: Literal["now", "all"] = "now"
-    after: Literal["seen", "move", "leave"] = "seen"
-    move_to: str = "Archive"
-    poll_seconds: float = 60.0
-    idle_seconds: float = 300.0
-    connect_timeout: float = 15.0
-    read_timeout: float = 60.0
-    batch: int = 50
-    batch_bytes: int = 8 << 20
-    max_bytes: int = 26_214_400
-    max_per_hour: int = 0
-    """At most so many mails in any hour, for a first connection to a full mailbox; 0 means no limit."""
-
-    @property
-    def name(self) -> str:
-        return f"{self.account or self.user}/{self.folder}"
-
-
-class Standing(msgspec.Struct, frozen=True):
-    """A mailbox compared with our records. missing: UIDs on the server at or below our position that have no outcome: an alarm."""
-
-    exists: int
-    waiting: int
-    settled: int
-    missing: tuple[int, ...]
+#: how often a quiet mailbox's `last_ok_at` is written down
+NOTE_EVERY = timedelta(minutes=1)
+#: what goes wrong with a server as a matter of course; imapclient asserts what a server promised
+CONNECTION_TROUBLE = (OSError, IMAPClientError, DeskError, AssertionError)
+IDENTITY = {
+    "name": "Complaint Desk",
+    "version": "1",
+    "vendor": "Complaint Desk",
+    "support-email": "postmaster@localhost",
+}
 
 
 class Fetched(msgspec.Struct, frozen=True):
@@ -179,14 +107,16 @@ class Mailbox:
                     while not self.stopping.is_set():
                         await self.catch_up()
                         await self.wait_for_news()
-                except (OSError, IMAPClientError, ssl.SSLError, DeskError, AssertionError) as error:
+                except CONNECTION_TROUBLE as error:
                     # time-outs, tokens that ran out and servers that hang up are normal life
                     if not self.stopping.is_set():
                         self.last_error = explain(error)
                         log.warning("mailbox_connection_lost", mailbox=self.options.name, error=self.last_error, retry_in=round(pause, 1))
+                        await self.tell_trouble()
                 except Exception as error:  # a defect of ours must not end the watch; mail waits on the server meanwhile
                     self.last_error = explain(error)
                     log.exception("mailbox_failed", mailbox=self.options.name)
+                    await self.tell_trouble()
                 await self.disconnect()
                 await self.pause(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads reconnections, guards nothing
                 pause = min(pause * 2, self.backoff[1])
@@ -194,24 +124,73 @@ class Mailbox:
             await self.disconnect()
             self.thread.shutdown(wait=False)
 
+    def twin(self) -> Mailbox:
+        """The same mailbox with a connection of its own, to look at it while this one runs."""
+        return Mailbox(self.options, self.state, self.take, self.quarantine, token=self.token, clock=self.clock)
+
+    async def tell_trouble(self) -> None:
+        """Write down what is wrong, for those who ask the ledger; where that is away, the log has it."""
+        with contextlib.suppress(DeskError):
+            await self.state.trouble(self.options.name, self.last_error)
+
     async def stop(self) -> None:
         """Ask `run` to end: it finishes the batch it has in hand, settles it, and returns."""
         self.stopping.set()
         if self.idling:
             self.hang_up()
 
-    async def standing(self) -> Standing:
-        """The mailbox compared with our records, over a connection of its own use; call it on a Mailbox that is not running."""
-        await self.call(self.connect)
-        try:
-            position = await self.state.position(self.options.name)
-            uids = set(await self.call(lambda: self.client.search("ALL")))
-            if position is None or position.uidvalidity != self.uidvalidity:
-                return Standing(len(uids), len(uids), 0, ())
-            settled = await self.state.settled_uids(self.options.name, position.uidvalidity)
-            ours = {uid for uid in uids if uid > position.start_uid}
+    async def standing(self, above: int = 0) -> Standing:
+        """The mailbox, from UID `above` + 1 on, compared with our records, over a connection of its own that changes nothing.
+
+        Call it on a Mailbox of its own, not on the one that runs; the two may be at work together.
+        """
+        async with self.visit() as position:
+            exists = int(self.selected.get(b"EXISTS", 0))
+            if position is None:
+                waiting = exists if self.options.start == "all" else 0
+                return Standing(exists=exists, ours=waiting, waiting=waiting, missing=(), position=None)
+            if position.uidvalidity != self.uidvalidity:
+                waiting = len(await self.call(lambda: self.since(position)))
+                return Standing(exists=exists, ours=waiting, waiting=waiting, missing=(), position=position, rebuilt=True)
+            # the position was read before the server is asked, so that mail settled meanwhile counts as waiting, never as missing
+            ours = set(await self.call(lambda: self.above(max(above, position.start_uid))))
+            settled = await self.state.settled_uids(self.options.name, position.uidvalidity, above)
             missing = tuple(sorted(uid for uid in ours - settled if uid <= position.last_uid))
-            return Standing(len(uids), sum(uid > position.last_uid for uid in ours), len(settled), missing)
+            waiting = sum(uid > position.last_uid for uid in ours)
+            return Standing(exists=exists, ours=len(ours), waiting=waiting, missing=missing, position=position)
+
+    async def preview(self) -> Preview:
+        """What the next visit would take, over a connection of its own that changes nothing; call it on a Mailbox that does not run."""
+        async with self.visit() as position:
+            exists = int(self.selected.get(b"EXISTS", 0))
+            if position is None:
+                uids = await self.call(lambda: self.above(0)) if self.options.start == "all" else []
+            elif position.uidvalidity != self.uidvalidity:
+                uids = await self.call(lambda: self.since(position))
+            else:
+                uids = await self.call(lambda: self.above(position.last_uid))
+            sizes: list[int] = []
+            moments: list[datetime] = []
+            for some in chunks(uids, 500):
+                found = await self.call(lambda some=some: self.client.fetch(list(some), ["RFC822.SIZE", "INTERNALDATE"]))
+                sizes += [int(fields[b"RFC822.SIZE"]) for fields in found.values()]
+                moments += [fields[b"INTERNALDATE"].astimezone(UTC) for fields in found.values()]
+            return Preview(
+                exists=exists,
+                waiting=len(uids),
+                size=sum(sizes),
+                too_large=sum(size > self.options.max_bytes for size in sizes),
+                oldest=min(moments, default=None),
+                newest=max(moments, default=None),
+            )
+
+    @contextlib.asynccontextmanager
+    async def visit(self) -> AsyncGenerator[Position | None]:
+        """Look without touching: the saved position, and `selected` and `client` as long as the block runs."""
+        position = await self.state.position(self.options.name)
+        try:
+            await self.call(lambda: self.connect(readonly=True))
+            yield position
         finally:
             await self.disconnect()
             self.thread.shutdown(wait=False)
@@ -233,7 +212,7 @@ class Mailbox:
 
     # -- in the mailbox's thread ------------------------------------------------------------------------------------
 
-    def connect(self) -> None:
+    def connect(self, *, readonly: bool = False) -> None:
         """Connect, log in, say who we are where the server wants to know (RFC 2971; NetEase refuses SELECT without it), select."""
         options = self.options
         context = ssl.create_default_context(cafile=options.ca_file or None) if options.ssl or options.starttls else None
@@ -250,7 +229,7 @@ class Mailbox:
             client.login(options.user, options.password)
         if client.has_capability("ID"):
             client.id_(IDENTITY)
-        self.selected = dict(client.select_folder(options.folder))
+        self.selected = dict(client.select_folder(options.folder, readonly=readonly))
 
     def hang_up(self) -> None:
         """Wake the thread that waits for news. From outside that thread only a shut socket does it."""
@@ -260,20 +239,19 @@ class Mailbox:
             return
 
     async def disconnect(self) -> None:
-        client, self.client, self.connected = self.client, None, False
+        self.connected = False
+        await self.call(self.close)
+
+    def close(self) -> None:
+        # in the mailbox's thread, so that a connection that was still being made when somebody gave up is closed too
+        client, self.client = self.client, None
         if client is None:
             return
-
-        def close() -> None:
-            try:
-                client.logout()
-            except (OSError, IMAPClientError, AssertionError):
-                try:
-                    client.shutdown()
-                except (OSError, IMAPClientError):
-                    return
-
-        await self.call(close)
+        try:
+            client.logout()
+        except (OSError, IMAPClientError, AssertionError):
+            with contextlib.suppress(OSError, IMAPClientError):
+                client.shutdown()
 
     def idle(self) -> None:
         """Wait until the server says something, the connection breaks, or it is time to show life again (RFC 2177: under 29 minutes)."""
@@ -285,6 +263,15 @@ class Mailbox:
         finally:
             self.idling = False
         self.client.idle_done()
+
+    def above(self, uid: int) -> list[int]:
+        """The UIDs above this one, rising. n:* always matches the newest mail, also when it is not above n (RFC 3501 section 6.4.8)."""
+        return sorted(found for found in self.client.search(["UID", f"{uid + 1}:*"]) if found > uid)
+
+    def since(self, position: Position) -> list[int]:
+        """In a rebuilt mailbox: the UIDs of all mail that may have come after we last had read everything, rising."""
+        since = max((position.last_ok_at or NEVER) - REBUILT_MARGIN, NEVER)
+        return sorted(self.client.search(["SINCE", since.date()]))
 
     def sizes(self, uids: Sequence[int]) -> dict[int, int]:
         found: dict[int, dict[bytes, Any]] = self.client.fetch(list(uids), ["RFC822.SIZE"])
@@ -342,27 +329,41 @@ class Mailbox:
                 if self.stopping.is_set() or self.over_the_hour():
                     return
                 position = await self.handle(batch, known, position)
+        now = self.clock()
+        if uids or now - (position.last_ok_at or NEVER) > NOTE_EVERY:
+            await self.state.settle(self.options.name, msgspec.structs.replace(position, last_ok_at=now), ())
 
     async def find_work(self) -> tuple[Position, list[int]]:
         """Where we stand and which UIDs are new. A first visit starts as configured, a rebuilt mailbox a week before our last visit."""
-        name, now = self.options.name, self.clock()
+        name = self.options.name
         position = await self.state.position(name)
         if position is None:
-            start = int(self.selected.get(b"UIDNEXT", 1)) - 1 if self.options.start == "now" else 0
-            position = Position(self.uidvalidity, start, start, now)
+            from_now = self.options.start == "now"
+            start = self.newest() if from_now else 0
+            position = Position(self.uidvalidity, start, start, self.clock() if from_now else NEVER)
             await self.state.settle(name, position, ())
         elif position.uidvalidity != self.uidvalidity:
-            since = (position.last_ok_at or now) - REBUILT_MARGIN
-            uids = sorted(await self.call(lambda: self.client.search(["SINCE", since.date()])))
-            log.warning("mailbox_rebuilt", mailbox=name, old=position.uidvalidity, new=self.uidvalidity, to_read_again=len(uids))
-            start = uids[0] - 1 if uids else int(self.selected.get(b"UIDNEXT", 1)) - 1
-            position = Position(self.uidvalidity, start, start, position.last_ok_at)
-            await self.state.settle(name, position, ())
-            return position, uids
-        last = position.last_uid
-        # n:* always matches the newest mail, also when it is not above n (RFC 3501 section 6.4.8)
-        found = await self.call(lambda: self.client.search(["UID", f"{last + 1}:*"]))
-        return position, sorted(uid for uid in found if uid > last)
+            position = await self.begin_again(position)
+        uids = await self.call(lambda: self.above(position.last_uid))
+        if uids:
+            known = await self.state.settled_uids(name, position.uidvalidity, position.last_uid)
+            uids = [uid for uid in uids if uid not in known]
+        return position, uids
+
+    async def begin_again(self, old: Position) -> Position:
+        """All UIDs are new. What is surely older than our last visit gets its outcome at once, all else is read again and recognised."""
+        uids = await self.call(lambda: self.since(old))
+        log.warning("mailbox_rebuilt", mailbox=self.options.name, old=old.uidvalidity, new=self.uidvalidity, to_read_again=len(uids))
+        start = uids[0] - 1 if uids else self.newest()
+        position = Position(self.uidvalidity, start, start, old.last_ok_at)
+        read_before = set(await self.call(lambda: self.above(start))).difference(uids)
+        reason = "It was in the mailbox before it was rebuilt and had its outcome then."
+        await self.state.settle(self.options.name, position, [Settled(uid, "ignored", reason) for uid in sorted(read_before)])
+        return position
+
+    def newest(self) -> int:
+        """The highest UID there may be now."""
+        return int(self.selected.get(b"UIDNEXT", 1)) - 1
 
     async def handle(self, uids: Sequence[int], sizes: dict[int, int], position: Position) -> Position:
         """Fetch, hand over, save, mark: one batch. Only after the outcomes are saved does the server hear of it."""
@@ -379,7 +380,7 @@ class Mailbox:
             outcomes[item.uid] = Outcome("quarantined", reason)
         gone = Outcome("ignored", "It was deleted from the mailbox before it could be read.")
         settled = [Settled(uid, o.status, o.reason, o.reference) for uid in uids for o in (outcomes.get(uid, gone),)]
-        position = Position(position.uidvalidity, max(position.last_uid, *uids), position.start_uid, self.clock())
+        position = msgspec.structs.replace(position, last_uid=max(position.last_uid, *uids))
         await self.state.settle(self.options.name, position, settled)
         for item in settled:
             self.counts[item.status] = self.counts.get(item.status, 0) + 1

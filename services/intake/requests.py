@@ -5,12 +5,13 @@ Knows nothing of what is in a body.
 
 from __future__ import annotations
 
-import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from services.intake.door import KEPT_HEADERS
+from services.intake.patience import Patience
 from shared.errors import SubmissionRejected, TooLarge
 
 IDLE = 20.0
@@ -23,6 +24,8 @@ FORM_OVERHEAD = 65_536
 QUOTED_KEY = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"[ \t]*(?:;.*)?')
 BARE_KEY = re.compile(r"[!#-:<-~]+")
 KEPT = {name.encode(): name for name in KEPT_HEADERS}
+
+_patience = Patience()
 
 Headers = Iterable[tuple[bytes, bytes]]
 Receive = Callable[[], Awaitable[Any]]
@@ -47,35 +50,44 @@ class BadKey(SubmissionRejected):
     code = "bad_idempotency_key"
 
 
-async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises TooLarge as soon as that is known (before reading, where Content-Length says so), TooSlow or CutShort."""
+async def read_body(headers: Headers, receive: Receive, limit: int, *, drain: int = 0, patience: float = IDLE) -> bytes:
+    """The whole body. Raises TooLarge as soon as that is known (before reading, where Content-Length says so), TooSlow or CutShort.
+
+    drain: a body up to this size is read to its end and thrown away before it is refused, since a browser shows our answer only then.
+    patience: seconds without a byte.
+    """
     for name, value in headers:
-        if name == b"content-length" and value.isdigit() and int(value) > limit:
+        if name == b"content-length" and value.isdigit() and int(value) > max(limit, drain):
             raise _too_large(limit)
-    clock = asyncio.get_running_loop().time
-    end = clock() + WHOLE
-    try:
-        async with asyncio.timeout(IDLE) as patience:
-            message = await receive()
-            body: bytes = message.get("body", b"")
-            if message["type"] == "http.request" and not message.get("more_body"):
-                if len(body) > limit:
-                    raise _too_large(limit)
-                return body
-            chunks, size = [body], len(body)
-            while message["type"] == "http.request" and message.get("more_body"):
-                patience.reschedule(min(clock() + IDLE, end))
-                message = await receive()
-                chunk: bytes = message.get("body", b"")
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > limit:
-                    raise _too_large(limit)
-    except TimeoutError:
-        raise TooSlow from None
+    message = await _next(receive, patience)
+    body: bytes = message.get("body", b"")
+    if message["type"] == "http.request" and not message.get("more_body"):
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    chunks, size = [body], len(body)
+    end = time.monotonic() + WHOLE
+    while message["type"] == "http.request" and message.get("more_body"):
+        message = await _next(receive, min(patience, end - time.monotonic()))
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size <= limit:
+            chunks.append(chunk)
+        elif size > drain:
+            raise _too_large(limit)
     if message["type"] != "http.request":
         raise CutShort
+    if size > limit:
+        raise _too_large(limit)
     return b"".join(chunks)
+
+
+async def _next(receive: Receive, seconds: float) -> Any:
+    try:
+        with _patience.lasting(seconds):
+            return await receive()
+    except TimeoutError:
+        raise TooSlow from None
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -19,7 +19,7 @@ from aiosmtpd.lmtp import LMTP
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from services.intake.adapter import Delivery
-from services.intake.mailbox import Take
+from services.intake.mailbox_contract import Take
 from shared.errors import SubmissionRejected, TemporaryFailure, TooLarge
 
 log = structlog.get_logger(__name__)
@@ -73,7 +73,9 @@ class SmtpDoor:
     account: says whose mailbox a recipient is, or None to refuse him with 550. clock: the instant of arrival.
     """
 
-    def __init__(self, take: Take, account: Account, options: DoorOptions, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, take: Take, account: Account, options: DoorOptions, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self.take = take
         self.account = account
         self.options = options

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from services.http import AnyRequest
 from services.intake import documents
@@ -29,7 +29,7 @@ DOWNLOAD = {
     "Cache-Control": "no-store",
 }
 STATES = ("held", "replayed", "discarded")
-Wanted = Annotated[str, Parameter(query="state", description="held, replayed or discarded")]
+Wanted = Annotated[str, QueryParameter(name="state", description="held, replayed or discarded")]
 
 
 class NotInQuarantine(RuleViolation):
@@ -59,7 +59,7 @@ class StaffApi:
             post(f"{one}/discard", status_code=200, summary="Put it aside", responses=documents.DISCARDED, **about)(self.discard),
         ]
 
-    async def listed(self, request: AnyRequest, wanted: Wanted = "held", limit: int = 100) -> list[Held]:
+    async def listed(self, request: AnyRequest, wanted: Wanted = "held", limit: FromQuery[int] = 100) -> list[Held]:
         """Newest first. state: held, replayed or discarded; limit: 1 to 1000."""
         await self._operator(request)
         if wanted not in STATES or not 1 <= limit <= 1000:
@@ -67,14 +67,14 @@ class StaffApi:
         async with self._ledger.read() as tx:
             return [_shown(held) for held in await quarantine.listed(tx, state=wanted, limit=limit)]
 
-    async def raw(self, request: AnyRequest, held_id: str) -> Response[bytes]:
+    async def raw(self, request: AnyRequest, held_id: FromPath[str]) -> Response[bytes]:
         """A download of plain bytes: open it with care, it may have been made to harm."""
         await self._operator(request)
         held = await self._get(held_id)
         headers = {name: value.format(id=held.id) for name, value in DOWNLOAD.items()}
         return Response(held.raw, media_type="application/octet-stream", headers=headers)
 
-    async def replay(self, request: AnyRequest, held_id: str) -> Replayed:
+    async def replay(self, request: AnyRequest, held_id: FromPath[str]) -> Replayed:
         """Run the bytes through their adapter again, on your word: no signature is asked for. Taken, it leaves the list."""
         await self._operator(request)
         held = await self._get(held_id, only_held=True)
@@ -84,7 +84,7 @@ class StaffApi:
         await self._set(held_id, "replayed")
         return Replayed(held_id, "replayed", [told(r, self._track) for r in receipts])
 
-    async def discard(self, request: AnyRequest, held_id: str) -> Held:
+    async def discard(self, request: AnyRequest, held_id: FromPath[str]) -> Held:
         """Take it out of the list without taking it in; the bytes stay in the ledger for the record."""
         await self._operator(request)
         held = await self._get(held_id, only_held=True)

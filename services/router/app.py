@@ -5,38 +5,42 @@ from __future__ import annotations
 import os
 import socket
 
-from litestar import Litestar
+from litestar import Litestar, get
 from litestar.datastructures import State
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.response import Redirect
 
 from services.http import EXCEPTION_HANDLERS, operations
+from services.keys import KeyRing
+from services.openapi import describe
 from services.process import Desk, Loop, open_desk, run, serve
 from services.router.departments import api
-from services.router.departments.auth import Keys
 from services.router.departments.leases import Departments
+from services.router.departments.pages import routes as workbench
 from services.router.worker import Router
 from shared.queues.rebuild import Rebuild
 from shared.settings import Settings, read
 
 LARGEST_BODY = 1_048_576
+ABOUT = "How departments take complaints from their queues, work them and settle them. Start with claim, end with settle."
+
+
+@get("/", include_in_schema=False)
+async def home() -> Redirect:
+    """People who type the bare address want the workbench."""
+    return Redirect(workbench.PREFIX, status_code=303)
 
 
 def build(desk: Desk, departments: Departments | None = None) -> Litestar:
     """The web application of one router process. departments: where the caller also runs their sweeps; made here otherwise."""
     worked = departments or Departments(desk)
-    keys = Keys(desk.ledger)
+    keys = KeyRing(desk.ledger)
     return Litestar(
-        route_handlers=[api.routes(worked, keys, desk.blobs), *operations(desk)],
+        route_handlers=[home, api.routes(worked, keys, desk.blobs), workbench.routes(desk, worked, keys), *operations(desk)],
+        template_config=workbench.templates(),
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=LARGEST_BODY,
         state=State({"service": "router"}),
-        openapi_config=OpenAPIConfig(
-            title="Complaint Desk: departments",
-            version="1",
-            description="How departments take complaints from their queues, work them and settle them. Start with claim, end with settle.",
-            components=Components(security_schemes={"api_key": SecurityScheme(type="http", scheme="bearer", bearer_format="desk_...")}),
-        ),
+        openapi_config=describe("Complaint Desk: departments", ABOUT),
     )
 
 

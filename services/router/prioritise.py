@@ -12,6 +12,8 @@ from services.router.classify.understanding import Understanding
 from shared.complaint import Category, Locale, Priority, Reason
 from shared.policy import Policy
 
+LEVELS = {Priority.URGENT: "紧急", Priority.HIGH: "高", Priority.NORMAL: "一般", Priority.LOW: "低"}
+
 
 class Urgency(NamedTuple):
     """The priority, whether the complaint is complex, the points behind both, and why in a manager's words."""
@@ -44,7 +46,7 @@ def prioritise(understanding: Understanding, channel: str, policy: Policy, *, ti
     level = bisect_right(rules.urgency_from, urgency)
     is_complex = complexity >= rules.complex_from
     priority = (rules.complex if is_complex else rules.ordinary)[level]
-    summary = f"紧急度 {urgency:g} 分，复杂度 {complexity:g} 分（{'复杂' if is_complex else '普通'}投诉）：优先级 {priority.value}"
+    summary = f"紧急度 {urgency:g} 分，复杂度 {complexity:g} 分（{'复杂' if is_complex else '普通'}投诉）：优先级“{LEVELS[priority]}”"
     return Urgency(priority, is_complex, urgency, complexity, (*(p.reason for p in points), Reason(rule="priority", why=summary)))
 
 

@@ -108,7 +108,9 @@ class Router:
         now = datetime.now(UTC)
         keys = {key for c, d in decisions.values() for key in correlate.keys(c, d.order_numbers)}
         matters = await complaints.open_matters(tx, sorted(keys), now)
-        current = await complaints.get_many(tx, {*decisions, *matters.values()})
+        undecided = await complaints.undecided_among(tx, decisions)
+        current = {reference: read for reference, (read, _) in decisions.items() if undecided.get(reference) == read.version}
+        current |= await complaints.get_many(tx, set(matters.values()) - set(current))
         decided: list[tuple[Complaint, datetime | None]] = []
         events: list[Event] = []
         due: list[tuple[str, Any]] = []
@@ -116,12 +118,10 @@ class Router:
         entries: list[Entry] = []
         joined: list[tuple[Complaint, Complaint, Decision]] = []
         window = timedelta(days=self._desk.policy.join.window_days)
-        for reference, (read, decision) in sorted(decisions.items()):
-            complaint = current.get(reference)
-            if complaint is None or complaint.state is not State.RECEIVED or complaint.version != read.version:
+        for reference, (complaint, decision) in sorted(decisions.items()):
+            if undecided.get(reference) != complaint.version:
                 continue  # decided by another router, or the customer wrote again: the sweep brings it back
-            found = {**matters, **{key: ref for key, (ref, _) in new_matters.items()}}
-            head = correlate.find_head(complaint, decision.order_numbers, found, current)
+            head = correlate.find_head(complaint, decision.order_numbers, matters, current)
             if head is not None:
                 joined.append((complaint, head, decision))
                 continue
@@ -133,7 +133,8 @@ class Router:
             events.append(_event(changed, decision, now))
             entries.append(Entry(f"assigned/{reference}/{changed.version}", Topic.ASSIGNED, reference))
             for key in correlate.keys(changed, decision.order_numbers):
-                if key not in found:
+                if key not in matters:
+                    matters[key] = reference
                     new_matters[key] = (reference, changed.received_at + window)
         await complaints.save_decided(tx, decided)
         await complaints.add_events(tx, events)

@@ -12,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Category, Channel, Complaint, Decision, Event, Priority, State
 from shared.errors import Raced, UnknownReference
-from shared.ledger.lookups import among, pair_among
-from shared.ledger.rows import insert_rows
+from shared.ledger.lookups import among_parameter, as_parameter, pair_among_parameter
+from shared.ledger.rows import insert_rows, run_many
 from shared.ledger.tables import OPEN_WORK, UNDECIDED, complaints, events, matters, submissions, threads
 
-FIELDS = tuple(c.name for c in complaints.columns if not c.name.startswith("work"))
+FIELDS = Complaint.__struct_fields__
 _columns = [complaints.c[name] for name in FIELDS]
+_STATE, _CHANNEL, _CATEGORY, _PRIORITY, _DECISION = map(FIELDS.index, ("state", "channel", "category", "priority", "decision"))
 _decision = msgspec.json.Decoder(Decision)
 _json = msgspec.json.Encoder()
 
@@ -36,13 +37,20 @@ def to_row(complaint: Complaint) -> dict[str, Any]:
 
 
 def from_row(row: Row[Any]) -> Complaint:
-    values = dict(zip(FIELDS, row, strict=False))
-    values["state"] = State(values["state"])
-    values["channel"] = Channel(values["channel"])
-    values["category"] = Category(values["category"]) if values["category"] else None
-    values["priority"] = Priority(values["priority"]) if values["priority"] else None
-    values["decision"] = _decision.decode(values["decision"]) if values["decision"] else None
-    return Complaint(**values)
+    """The complaint at the beginning of a row that was selected in the order of FIELDS."""
+    values = list(row[: len(FIELDS)])
+    values[_STATE] = State(values[_STATE])
+    values[_CHANNEL] = Channel(values[_CHANNEL])
+    values[_CATEGORY] = Category(values[_CATEGORY]) if values[_CATEGORY] else None
+    values[_PRIORITY] = Priority(values[_PRIORITY]) if values[_PRIORITY] else None
+    values[_DECISION] = _decision.decode(values[_DECISION]) if values[_DECISION] else None
+    return Complaint(*values)
+
+
+_by_reference = select(*_columns).where(among_parameter(complaints.c.reference, "b_references"))
+_undecided = select(complaints.c.reference, complaints.c.version).where(
+    among_parameter(complaints.c.reference, "b_references"), complaints.c.state == State.RECEIVED
+)
 
 
 async def insert_new(tx: AsyncConnection, new: Sequence[Complaint]) -> None:
@@ -64,8 +72,14 @@ async def get_many(tx: AsyncConnection, references: Iterable[str]) -> dict[str, 
     wanted = list(references)
     if not wanted:
         return {}
-    rows = await tx.execute(select(*_columns).where(among(complaints.c.reference, wanted)))
+    rows = await tx.execute(_by_reference, {"b_references": as_parameter(wanted)})
     return {row[0]: from_row(row) for row in rows}
+
+
+async def undecided_among(tx: AsyncConnection, references: Iterable[str]) -> dict[str, int]:
+    """Reference -> version, of those that still wait for the router."""
+    rows = await tx.execute(_undecided, {"b_references": as_parameter(references)})
+    return {r.reference: r.version for r in rows}
 
 
 async def save(
@@ -106,7 +120,7 @@ _decide = (
     .where(complaints.c.reference == bindparam("b_reference"), complaints.c.version == bindparam("b_version"))
     .values(
         {
-            name: bindparam(f"v_{name}")
+            name: bindparam(f"v_{name}", type_=complaints.c[name].type)
             for name in (
                 "state", "updated_at", "version", "language", "order_number", "category", "priority", "department",
                 "confidence", "review", "decision", "work", "work_by", "work_at",
@@ -123,7 +137,8 @@ async def save_decided(tx: AsyncConnection, decided: Sequence[tuple[Complaint, d
     """
     if not decided:
         return
-    await tx.execute(
+    await run_many(
+        tx,
         _decide,
         [
             {
@@ -196,6 +211,9 @@ class Work(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+_work_of = select(*_work).where(among_parameter(complaints.c.reference, "b_references"), complaints.c.work != "")
+
+
 async def open_work(tx: AsyncConnection, *, after: str = "", limit: int = 1000) -> list[Work]:
     """Pages through all open work by reference, for rebuilding the queues; `after` is the last reference seen."""
     rows = await tx.execute(select(*_work).where(OPEN_WORK, complaints.c.reference > after).order_by(complaints.c.reference).limit(limit))
@@ -204,17 +222,20 @@ async def open_work(tx: AsyncConnection, *, after: str = "", limit: int = 1000) 
 
 async def work_of(tx: AsyncConnection, references: Sequence[str]) -> dict[str, Work]:
     """The department work of these complaints, where there is any."""
-    rows = await tx.execute(select(*_work).where(among(complaints.c.reference, references), complaints.c.work != ""))
+    rows = await tx.execute(_work_of, {"b_references": as_parameter(references)})
     return {r.reference: Work(r.reference, r.department, Priority(r.priority), r.work_by, r.work, r.work_reason) for r in rows}
+
+
+_threads = select(threads.c.kind, threads.c.value, threads.c.reference).where(
+    pair_among_parameter(threads.c.kind, threads.c.value, "b_keys")
+)
 
 
 async def by_thread(tx: AsyncConnection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """(kind, value) -> reference, for thread keys that are known."""
     if not keys:
         return {}
-    found = await tx.execute(
-        select(threads.c.kind, threads.c.value, threads.c.reference).where(pair_among(threads.c.kind, threads.c.value, keys))
-    )
+    found = await tx.execute(_threads, {"b_keys": as_parameter(keys)})
     return {(r.kind, r.value): r.reference for r in found}
 
 
@@ -232,15 +253,18 @@ async def move_threads(tx: AsyncConnection, moved: Sequence[tuple[str, str, str,
             raise Raced("A conversation was moved by somebody else meanwhile. Read it again and repeat.")
 
 
+_this_matter = pair_among_parameter(matters.c.customer_id, matters.c.order_number, "b_keys")
+_open_matters = select(matters.c.customer_id, matters.c.order_number, matters.c.reference).where(
+    _this_matter, matters.c.until > bindparam("b_now", type_=matters.c.until.type)
+)
+_expired_matters = delete(matters).where(_this_matter, matters.c.until <= bindparam("b_now", type_=matters.c.until.type))
+
+
 async def open_matters(tx: AsyncConnection, keys: Collection[tuple[str, str]], now: datetime) -> dict[tuple[str, str], str]:
     """(customer_id, order_number) -> reference of the complaint about it that is still inside the policy's window."""
     if not keys:
         return {}
-    found = await tx.execute(
-        select(matters.c.customer_id, matters.c.order_number, matters.c.reference).where(
-            pair_among(matters.c.customer_id, matters.c.order_number, keys), matters.c.until > now
-        )
-    )
+    found = await tx.execute(_open_matters, {"b_keys": as_parameter(keys), "b_now": now})
     return {(r.customer_id, r.order_number): r.reference for r in found}
 
 
@@ -249,7 +273,7 @@ async def add_matters(tx: AsyncConnection, new: Sequence[tuple[str, str, str, da
     if not new:
         return
     keys = [(customer, order) for customer, order, _, _ in new]
-    await tx.execute(delete(matters).where(pair_among(matters.c.customer_id, matters.c.order_number, keys), matters.c.until <= now))
+    await tx.execute(_expired_matters, {"b_keys": as_parameter(keys), "b_now": now})
     await insert_rows(tx, matters, [{"customer_id": c, "order_number": o, "reference": r, "until": u} for c, o, r, u in new])
 
 
@@ -267,13 +291,16 @@ async def end_matters(tx: AsyncConnection, reference: str) -> None:
     await tx.execute(delete(matters).where(matters.c.customer_id == owner, matters.c.reference == reference))
 
 
+_bodies = (
+    select(submissions.c.reference, submissions.c.body)
+    .where(among_parameter(submissions.c.reference, "b_references"), submissions.c.role != "automatic")
+    .order_by(submissions.c.received_at)
+)
+
+
 async def bodies(tx: AsyncConnection, references: Sequence[str]) -> dict[str, list[str]]:
     """The Submissions (JSON) that told each complaint, oldest first, without machines' mail."""
-    rows = await tx.execute(
-        select(submissions.c.reference, submissions.c.body)
-        .where(among(submissions.c.reference, references), submissions.c.role != "automatic")
-        .order_by(submissions.c.received_at)
-    )
+    rows = await tx.execute(_bodies, {"b_references": as_parameter(references)})
     found: dict[str, list[str]] = {}
     for row in rows:
         found.setdefault(row.reference, []).append(row.body)

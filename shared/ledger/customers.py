@@ -10,7 +10,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Customer, Identity
-from shared.ledger.lookups import among, pair_among
+from shared.ledger.lookups import among_parameter, as_parameter, pair_among_parameter
 from shared.ledger.rows import insert_rows
 from shared.ledger.tables import customers, identities
 
@@ -29,15 +29,17 @@ class Owner(msgspec.Struct, frozen=True):
     verified: bool
 
 
+_owners = select(identities.c.kind, identities.c.value, identities.c.customer_id, identities.c.verified).where(
+    pair_among_parameter(identities.c.kind, identities.c.value, "b_wanted")
+)
+_tiers = select(customers.c.id, customers.c.tier).where(among_parameter(customers.c.id, "b_ids"), customers.c.tier != "")
+
+
 async def owners(tx: AsyncConnection, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Owner]:
     """(kind, value) -> its owner, for identities that are known."""
     if not wanted:
         return {}
-    rows = await tx.execute(
-        select(identities.c.kind, identities.c.value, identities.c.customer_id, identities.c.verified).where(
-            pair_among(identities.c.kind, identities.c.value, wanted)
-        )
-    )
+    rows = await tx.execute(_owners, {"b_wanted": as_parameter(wanted)})
     return {(r.kind, r.value): Owner(r.customer_id, r.verified) for r in rows}
 
 
@@ -73,7 +75,7 @@ async def get(tx: AsyncConnection, customer_id: str) -> tuple[KnownCustomer, lis
 
 async def tiers(tx: AsyncConnection, ids: Sequence[str]) -> dict[str, str]:
     """Customer id -> tier, for those that have one."""
-    rows = await tx.execute(select(customers.c.id, customers.c.tier).where(among(customers.c.id, ids), customers.c.tier != ""))
+    rows = await tx.execute(_tiers, {"b_ids": as_parameter(ids)})
     return {r.id: r.tier for r in rows}
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Deadline
-from shared.ledger.lookups import among, pair_among
+from shared.ledger.lookups import among_parameter, as_parameter, pair_among
 from shared.ledger.rows import insert_rows
 from shared.ledger.tables import RUNNING, deadlines
 
@@ -34,14 +34,19 @@ async def replace(tx: AsyncConnection, new: Sequence[tuple[str, Deadline]]) -> N
         await add(tx, new)
 
 
+_meet = (
+    update(deadlines)
+    .where(
+        among_parameter(deadlines.c.reference, "b_references"), among_parameter(deadlines.c.clock, "b_clocks"), deadlines.c.met_at.is_(None)
+    )
+    .values(met_at=bindparam("b_at", type_=deadlines.c.met_at.type))
+)
+
+
 async def meet(tx: AsyncConnection, references: Sequence[str], clocks: Sequence[str], at: datetime) -> None:
     """These clocks stopped in time or late; a breach already recorded stays."""
     if references:
-        await tx.execute(
-            update(deadlines)
-            .where(among(deadlines.c.reference, references), deadlines.c.clock.in_(clocks), deadlines.c.met_at.is_(None))
-            .values(met_at=at)
-        )
+        await tx.execute(_meet, {"b_references": as_parameter(references), "b_clocks": as_parameter(clocks), "b_at": at})
 
 
 async def of_complaint(tx: AsyncConnection, reference: str) -> list[Deadline]:

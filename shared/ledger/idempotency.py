@@ -50,10 +50,13 @@ async def find(tx: AsyncConnection, keys: Sequence[str], now: datetime) -> dict[
     return {r.key: (r.fingerprint, r.reference) for r in rows}
 
 
-async def add(tx: AsyncConnection, answers: Sequence[Answered], now: datetime) -> None:
-    """Raises IntegrityError when another request with the key was answered meanwhile."""
+async def add(tx: AsyncConnection, answers: Sequence[Answered], now: datetime | None = None) -> None:
+    """now: expired answers give way; the instant of the first answer where it is left out.
+
+    Raises IntegrityError when another request with the key was answered meanwhile.
+    """
     if answers:
-        expired = idempotency.c.expires_at <= now
+        expired = idempotency.c.expires_at <= (now or answers[0].at)
         await tx.execute(delete(idempotency).where(among(idempotency.c.key, [a.key for a in answers]), expired))
         rows = [{"key": a.key, "fingerprint": a.fingerprint, "reference": a.reference, "expires_at": a.at + LIFETIME} for a in answers]
         await insert_rows(tx, idempotency, rows)

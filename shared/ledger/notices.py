@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import and_, bindparam, func, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Notice
 from shared.ledger.complaints import to_text
-from shared.ledger.lookups import among
-from shared.ledger.rows import insert_rows
+from shared.ledger.lookups import among_parameter, as_parameter
+from shared.ledger.rows import insert_rows, run_many
 from shared.ledger.tables import FAILED, UNFINISHED, notices
 
 _notice = msgspec.json.Decoder(Notice)
@@ -83,25 +83,39 @@ def _held_by(holder: str) -> str:
     return f"in the hands of {holder}" if holder else ""
 
 
+_due = (
+    select(notices.c.key, notices.c.body, notices.c.attempts, notices.c.state)
+    .where(
+        among_parameter(notices.c.key, "b_keys"),
+        or_(notices.c.state == "pending", notices.c.state == "sending"),  # not UNFINISHED, whose index would be the longer way
+        notices.c.next_at <= bindparam("b_now", type_=notices.c.next_at.type),
+    )
+    .with_for_update(skip_locked=True)
+)
+_take = (
+    update(notices)
+    .where(among_parameter(notices.c.key, "b_keys"))
+    .values(
+        state="sending",
+        attempts=notices.c.attempts + 1,
+        next_at=bindparam("b_until", type_=notices.c.next_at.type),
+        reason=bindparam("b_reason"),
+    )
+)
+
+
 async def claim(tx: AsyncConnection, keys: Sequence[str], now: datetime, until: datetime, holder: str = "") -> list[Claimed]:
     """Take the notices among `keys` that are due and in nobody's hands, until `until`. Two notifiers never both get one."""
-    due = and_(among(notices.c.key, keys), notices.c.state.in_(("pending", "sending")), notices.c.next_at <= now)
-    lock = select(notices.c.key, notices.c.body, notices.c.attempts, notices.c.state).where(due).with_for_update(skip_locked=True)
-    rows = (await tx.execute(lock)).all()
+    rows = (await tx.execute(_due, {"b_keys": as_parameter(keys), "b_now": now})).all()
     if rows:
-        taken = [r.key for r in rows]
-        await tx.execute(
-            update(notices)
-            .where(among(notices.c.key, taken))
-            .values(state="sending", attempts=notices.c.attempts + 1, next_at=until, reason=_held_by(holder))
-        )
+        await tx.execute(_take, {"b_keys": as_parameter(r.key for r in rows), "b_until": until, "b_reason": _held_by(holder)})
     return [Claimed(_notice.decode(r.body), r.attempts + 1, r.state == "sending") for r in rows]
 
 
 async def let_go(tx: AsyncConnection, holder: str, now: datetime) -> int:
     """What this notifier had in hand when it died is due again now; each counts as cut off. How many there were."""
-    mine = and_(notices.c.state == "sending", notices.c.next_at > now, notices.c.reason == _held_by(holder))
-    return (await tx.execute(update(notices).where(mine).values(next_at=now))).rowcount
+    mine = (UNFINISHED, notices.c.state == "sending", notices.c.next_at > now, notices.c.reason == _held_by(holder))
+    return (await tx.execute(update(notices).where(*mine).values(next_at=now))).rowcount
 
 
 _settle = (
@@ -120,7 +134,8 @@ _settle = (
 async def settle(tx: AsyncConnection, outcomes: Sequence[Settled]) -> None:
     """Write down how attempts ended."""
     if outcomes:
-        await tx.execute(
+        await run_many(
+            tx,
             _settle,
             [
                 {
@@ -174,5 +189,6 @@ async def requeue(tx: AsyncConnection, key: str, now: datetime) -> bool:
 
 
 async def states(tx: AsyncConnection) -> dict[str, int]:
+    """How many notices are in which state. Reads every notice: for reports, not for something asked each second."""
     rows = await tx.execute(select(notices.c.state, func.count()).group_by(notices.c.state))
     return {row[0]: row[1] for row in rows}

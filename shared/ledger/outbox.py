@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.ledger.lookups import among
+from shared.ledger.lookups import among_parameter, as_parameter
 from shared.ledger.rows import insert_rows
 from shared.ledger.tables import outbox
 
@@ -37,10 +37,13 @@ async def add(tx: AsyncConnection, entries: Sequence[Entry], now: datetime) -> N
         await insert_rows(tx, outbox, [{"key": e.key, "topic": e.topic, "reference": e.reference, "created_at": now} for e in entries])
 
 
+_settled = delete(outbox).where(among_parameter(outbox.c.key, "b_keys"))
+
+
 async def settle(tx: AsyncConnection, keys: Sequence[str]) -> None:
     """Redis has these."""
     if keys:
-        await tx.execute(delete(outbox).where(among(outbox.c.key, keys)))
+        await tx.execute(_settled, {"b_keys": as_parameter(keys)})
 
 
 async def waiting(tx: AsyncConnection, *, before: datetime, limit: int = 500) -> list[Entry]:

@@ -10,10 +10,18 @@ from functools import cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Dialect, Table, insert
+from sqlalchemy import Dialect, Insert, Table, Update, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.ledger.tables import Instant, to_micros
+
+
+async def run_many(tx: AsyncConnection, statement: Insert | Update, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Run a statement, built once, for every row of its named parameters. How many rows it met is not told."""
+    if rows:
+        text, names, instants, fixed = _prepared(tx.dialect, statement)
+        pick = itemgetter(*names)
+        await tx.exec_driver_sql(text, [pick(_in_micros({**fixed, **row}, instants)) for row in rows])
 
 
 async def insert_rows(tx: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -32,6 +40,16 @@ def _in_micros(row: Mapping[str, Any], instants: Sequence[str]) -> dict[str, Any
         if changed[name] is not None:
             changed[name] = to_micros(changed[name])
     return changed
+
+
+@cache
+def _prepared(dialect: Dialect, statement: Insert | Update) -> tuple[str, list[str], list[str], dict[str, Any]]:
+    """The text, its parameters in their order, which of them are instants, and those whose value stands in the statement."""
+    compiled: Any = statement.compile(dialect=dialect)
+    names: list[str] = list(compiled.positiontup)
+    binds = {name: compiled.binds[name] for name in names}
+    instants = [name for name in names if isinstance(binds[name].type, Instant)]
+    return str(compiled), names, instants, {name: bind.value for name, bind in binds.items() if not bind.required}
 
 
 @cache

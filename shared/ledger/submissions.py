@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Submission, decode_submission
-from shared.ledger.lookups import among
+from shared.ledger.lookups import among_parameter, as_parameter
 from shared.ledger.rows import insert_rows
 from shared.ledger.tables import submissions
 
@@ -26,13 +26,16 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     submission: Submission
 
 
+_first_answers = select(submissions.c.dedupe_key, submissions.c.reference, submissions.c.role).where(
+    among_parameter(submissions.c.dedupe_key, "b_keys")
+)
+
+
 async def first_answers(tx: AsyncConnection, dedupe_keys: Sequence[str]) -> dict[str, tuple[str, str]]:
     """dedupe_key -> (reference, role) of what was already taken."""
     if not dedupe_keys:
         return {}
-    rows = await tx.execute(
-        select(submissions.c.dedupe_key, submissions.c.reference, submissions.c.role).where(among(submissions.c.dedupe_key, dedupe_keys))
-    )
+    rows = await tx.execute(_first_answers, {"b_keys": as_parameter(dedupe_keys)})
     return {r.dedupe_key: (r.reference, r.role) for r in rows}
 
 

@@ -278,6 +278,7 @@ mailboxes = Table(
     Column("last_uid", BigInteger, nullable=False),
     Column("start_uid", BigInteger, nullable=False),
     Column("last_ok_at", Instant, nullable=False),
+    Column("last_error", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("account", "folder"),
     **SMALL_ROWS,
 )

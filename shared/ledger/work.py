@@ -10,11 +10,12 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, bindparam, func, or_, select, tuple_, update
+from sqlalchemy import Row, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Complaint, Deadline, decode_submission
 from shared.ledger.complaints import FIELDS, from_row
+from shared.ledger.lookups import among, among_parameter, as_parameter, pair_among_parameter
 from shared.ledger.submissions import Stored
 from shared.ledger.tables import DEAD_WORK, complaints, deadlines, identities, submissions
 
@@ -35,9 +36,17 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None = None
 
 
+_standings = select(*_columns).where(among_parameter(complaints.c.reference, "b_references"))
+_said = (
+    select(submissions.c.dedupe_key, submissions.c.reference, submissions.c.role, submissions.c.received_at, submissions.c.body)
+    .where(among_parameter(submissions.c.reference, "b_references"), submissions.c.role != "automatic")
+    .order_by(submissions.c.received_at)
+)
+
+
 async def standing(tx: AsyncConnection, references: Iterable[str]) -> dict[str, Standing]:
     """Where these complaints stand, those that exist."""
-    rows = await tx.execute(select(*_columns).where(complaints.c.reference.in_(list(references))))
+    rows = await tx.execute(_standings, {"b_references": as_parameter(references)})
     return {row[0]: _standing(row) for row in rows}
 
 
@@ -67,11 +76,7 @@ async def submissions_of(tx: AsyncConnection, references: Collection[str]) -> di
     """What the customer sent about each complaint, oldest first, without machines' mail."""
     if not references:
         return {}
-    rows = await tx.execute(
-        select(submissions.c.dedupe_key, submissions.c.reference, submissions.c.role, submissions.c.received_at, submissions.c.body)
-        .where(submissions.c.reference.in_(list(references)), submissions.c.role != "automatic")
-        .order_by(submissions.c.received_at)
-    )
+    rows = await tx.execute(_said, {"b_references": as_parameter(references)})
     found: dict[str, list[Stored]] = {}
     for r in rows:
         stored = Stored(
@@ -81,15 +86,17 @@ async def submissions_of(tx: AsyncConnection, references: Collection[str]) -> di
     return found
 
 
+_unusable = select(identities.c.kind, identities.c.value).where(
+    pair_among_parameter(identities.c.kind, identities.c.value, "b_identities"),
+    identities.c.unusable_until >= bindparam("b_now", type_=identities.c.unusable_until.type),
+)
+
+
 async def unusable(tx: AsyncConnection, wanted: Collection[tuple[str, str]], now: datetime) -> frozenset[tuple[str, str]]:
     """Those of the (kind, value) identities that must not be written to now."""
     if not wanted:
         return frozenset()
-    rows = await tx.execute(
-        select(identities.c.kind, identities.c.value).where(
-            tuple_(identities.c.kind, identities.c.value).in_(sorted(wanted)), identities.c.unusable_until >= now
-        )
-    )
+    rows = await tx.execute(_unusable, {"b_identities": as_parameter(wanted), "b_now": now})
     return frozenset((r.kind, r.value) for r in rows)
 
 
@@ -98,7 +105,7 @@ async def deadlines_of(tx: AsyncConnection, references: Collection[str]) -> dict
     if not references:
         return {}
     found: dict[str, list[Deadline]] = {}
-    for r in await tx.execute(select(deadlines).where(deadlines.c.reference.in_(list(references)))):
+    for r in await tx.execute(select(deadlines).where(among(deadlines.c.reference, references))):
         due = Deadline(clock=r.clock, due_by=r.due_by, why=r.why, met_at=r.met_at, breached_at=r.breached_at)
         found.setdefault(r.reference, []).append(due)
     return found

@@ -24,6 +24,10 @@ GRACE = timedelta(seconds=3)
 """An entry this old was not handed over by whoever wrote it."""
 SETTLE_EVERY = 0.25
 SWEEP_EVERY = 2.0
+AT_ONCE = 1000
+"""Entries a statement or a sweep takes at a time."""
+IN_MEMORY = 20_000
+"""Fresh entries kept while Redis is down; beyond that they are the sweep's, which reads them from the ledger."""
 
 log = structlog.get_logger()
 
@@ -32,6 +36,9 @@ class Relay:
     """One a process. `forward` after each commit; `run` in the background until cancelled; `flush` before stopping."""
 
     def __init__(self, ledger: Ledger, streams: Mapping[Topic, WorkStream], departments: Mapping[str, DepartmentQueue]) -> None:
+        missing = {Topic.RECEIVED, Topic.NOTICE} - streams.keys()
+        if missing:  # their entries would be settled without having gone anywhere
+            raise ValueError(f"the relay has no stream for {', '.join(sorted(missing))}")
         self._ledger = ledger
         self._streams = streams
         self._departments = departments
@@ -43,7 +50,8 @@ class Relay:
 
     def forward(self, entries: Sequence[Entry]) -> None:
         """Take over entries whose transaction has just committed. Returns at once."""
-        self._fresh += entries
+        room = max(0, IN_MEMORY - len(self._fresh))
+        self._fresh += entries[:room]
         self._wake.set()
 
     async def run(self) -> None:
@@ -78,16 +86,18 @@ class Relay:
             log.warning("relay.left_for_the_sweep", error=type(error).__name__, entries=len(self._fresh) + len(self._done))
 
     async def sweep(self, now: datetime | None = None) -> int:
-        """Hand over what nobody handed over in time. The number found."""
-        async with self._ledger.read() as tx:
-            late = await outbox.waiting(tx, before=(now or datetime.now(UTC)) - GRACE)
-        known = set(self._done)
-        late = [entry for entry in late if entry.key not in known]
-        self.waiting = len(late)
-        if late:
+        """Hand over what nobody handed over in time, until none is left. The number found."""
+        found = 0
+        while True:
+            await self._settle()  # what Redis has is not late, only not yet deleted
+            async with self._ledger.read() as tx:
+                late = await outbox.waiting(tx, before=(now or datetime.now(UTC)) - GRACE, limit=AT_ONCE)
+            found += len(late)
+            self.waiting = found
             await self._hand_over(late)
-            await self._settle()
-        return len(late)
+            if len(late) < AT_ONCE:
+                await self._settle()
+                return found
 
     async def _hand_over_fresh(self) -> None:
         entries, self._fresh = self._fresh, []
@@ -133,12 +143,7 @@ class Relay:
                     await queue.withdraw(reference)
 
     async def _settle(self) -> None:
-        keys, self._done = self._done[:1000], self._done[1000:]
-        if not keys:
-            return
-        try:
+        while keys := self._done[:AT_ONCE]:
             async with self._ledger.write() as tx:
                 await outbox.settle(tx, keys)
-        except BaseException:
-            self._done = keys + self._done
-            raise
+            del self._done[: len(keys)]

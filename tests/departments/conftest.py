@@ -22,6 +22,7 @@ from services.process import Desk
 from services.router.app import build
 from services.router.departments.leases import Departments
 from shared.complaint import (
+    Attachment,
     Category,
     Channel,
     Complaint,
@@ -97,6 +98,8 @@ class Filing:
         language: str = "zh-CN",
         text: str = "收到的包裹里少了一副耳机，请补发。",
         name: str = "王芳",
+        channel: Channel = Channel.EMAIL,
+        attachments: tuple[Attachment, ...] = (),
     ) -> str:
         self.number += 1
         reference = f"C261121-{self.number:06d}"
@@ -129,10 +132,11 @@ class Filing:
             ),
         )
         submission = Submission(
-            channel=Channel.EMAIL,
-            source="email",
+            channel=channel,
+            source=channel.value,
             account="care@shop.example",
             text=text,
+            attachments=attachments,
             subject="少发了一件",
             customer=Customer(name=name, identities=identities),
             thread=Thread(message_id=f"m{self.number}@example.com"),
@@ -145,7 +149,9 @@ class Filing:
         clocks = ("department_answer", "resolution", "follow_up", "customer_reply", "escalation_1")
         entry = Entry(f"assigned/{reference}/2", Topic.ASSIGNED, reference)
         async with self.desk.ledger.write() as tx:
-            await customers.insert_new(tx, [(complaint.customer_id, submission.customer, now)], [(complaint.customer_id, i) for i in identities])
+            await customers.insert_new(
+                tx, [(complaint.customer_id, submission.customer, now)], [(complaint.customer_id, i) for i in identities]
+            )
             await complaints.insert_new(tx, [msgspec.structs.replace(complaint, version=1)])
             await submissions.insert_new(tx, [row])
             await complaints.save_decided(tx, [(complaint, due)])
@@ -157,8 +163,7 @@ class Filing:
 
         async def queued() -> bool:
             queue = self.desk.queues[department]
-            found = [*await queue.entries(Place.READY, 1000), *await queue.entries(Place.LEASED, 1000)]
-            return any(e.reference == reference for e in found)
+            return reference in [e.reference for place in Place for e in await queue.entries(place, 1000)]
 
         await wait_until(queued)
         return reference

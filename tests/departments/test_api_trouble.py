@@ -11,12 +11,14 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
+from services.keys import REMEMBERED, KeyRing
 from services.process import Desk
+from services.router.departments import auth
 from services.router.departments.commit import Actions, Outcome, Request
 from services.router.departments.leases import Caller, Departments
 from shared.complaint import Event, Priority, State
 from shared.dialogue import Claiming, ClaimRequest, Progress, Reopen
-from shared.errors import LeaseLost
+from shared.errors import LeaseLost, NotAllowed
 from shared.ledger import accounts, complaints, notices, outbox, work
 from shared.ledger.outbox import Entry, Topic
 from shared.lifecycle import after
@@ -125,6 +127,18 @@ async def test_a_caller_that_hung_up_while_waiting_gets_nothing(address: str, wa
     assert (counts.ready, counts.leased) == (1, 0)
 
 
+async def test_a_process_that_stops_keeps_nobody_waiting(http, warehouse, desk: Desk, redis: Redis) -> None:
+    waiting = asyncio.create_task(claim(http, warehouse, wait=30))
+
+    async def one_listens() -> bool:
+        return (await redis.pubsub_numsub("desk:q:{warehouse}:wake"))[0][1] == 1
+
+    await wait_until(one_listens)
+    desk.stopping.set()
+    async with asyncio.timeout(3):
+        assert await waiting == []
+
+
 async def test_after_redis_was_emptied_the_lease_is_lost_and_the_complaint_comes_again(
     http, warehouse, desk: Desk, redis: Redis, file: Filing
 ) -> None:
@@ -209,22 +223,20 @@ async def test_a_dead_letter_whose_customer_wrote_again_comes_alive(http, wareho
 async def test_when_the_ledger_cannot_take_a_claim_the_item_goes_back(desk: Desk, file: Filing) -> None:
     await file()
     departments = Departments(desk)
-    await desk.ledger.close()
-    url = desk.ledger.engine.url
     broken = type(desk.ledger).open("postgresql+asyncpg://nobody@127.0.0.1:1/none")
-    departments.actions = Actions(broken, desk.policy, desk.relay.forward)
+    departments.actions = Actions(broken, desk.policy, desk.queues, desk.relay.forward)
     with pytest.raises(Exception, match="ledger"):
         await departments.claim("warehouse", ClaimRequest(), OPERATOR)
     await broken.close()
     counts = await desk.queues["warehouse"].counts()
-    assert (counts.ready, counts.leased) == (1, 0), url
+    assert (counts.ready, counts.leased) == (1, 0)
     assert len((await Departments(desk).claim("warehouse", ClaimRequest(), OPERATOR)).leases) == 1
 
 
 async def test_two_processes_never_take_the_same_step(desk: Desk, file: Filing) -> None:
     reference = await file()
     forwarded: list[Entry] = []
-    both = [Actions(desk.ledger, desk.policy, forwarded.extend) for _ in range(2)]
+    both = [Actions(desk.ledger, desk.policy, desk.queues, forwarded.extend) for _ in range(2)]
     claims = [Request(reference=reference, action=Claiming(department="warehouse"), actor="x") for _ in both]
     await asyncio.gather(*(a.one(r) for a, r in zip(both, claims, strict=True)))
     notes = [Request(reference=reference, action=Progress(note=f"第{n}条", tell_customer=True), actor="x") for n in range(20)]
@@ -239,7 +251,7 @@ async def test_two_processes_never_take_the_same_step(desk: Desk, file: Filing) 
 
 async def test_one_refused_action_does_not_touch_the_others(desk: Desk, file: Filing) -> None:
     references = [await file() for _ in range(3)]
-    actions = Actions(desk.ledger, desk.policy, lambda _: None)
+    actions = Actions(desk.ledger, desk.policy, desk.queues, lambda _: None)
     requests = [Request(reference=r, action=Progress(note="x"), actor="x") for r in references]
     requests[1] = Request(reference=references[1], action=Reopen(reason="x"), actor="x")
     answers = await actions.many([*requests, Request(reference="C261121-NOBODY", action=Progress(note="x"), actor="x")])
@@ -258,18 +270,15 @@ async def test_a_lease_is_of_its_department_even_for_the_operator(desk: Desk, fi
 
 
 async def test_a_revoked_key_stops_working_when_it_is_forgotten(desk: Desk) -> None:
-    from services.router.departments.auth import REMEMBERED, Keys
-    from shared.errors import NotAllowed
-
     now = [0.0]
-    keys = Keys(desk.ledger, lambda: now[0])
+    keys = KeyRing(desk.ledger, lambda: now[0])
     key = await make_key(desk.ledger, "department", "warehouse")
-    caller = await keys.of_key(key)
-    assert (await keys.of_id(caller.client)).department == "warehouse"
+    caller = await auth.of_key(keys, key)
+    assert (await auth.of_session(keys, caller.client)).department == "warehouse"
     async with desk.ledger.write() as tx:
         await accounts.revoke(tx, caller.client, datetime.now(UTC))
     now[0] = REMEMBERED + 1
     with pytest.raises(NotAllowed):
-        await keys.of_key(key)
+        await auth.of_key(keys, key)
     with pytest.raises(NotAllowed):
-        await keys.of_id(caller.client)
+        await auth.of_session(keys, caller.client)

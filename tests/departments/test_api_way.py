@@ -8,8 +8,8 @@ import httpx
 import msgspec
 
 from services.process import Desk
-from shared.complaint import Priority, State
-from shared.ledger import complaints, deadlines, notices, work
+from shared.complaint import Attachment, Channel, Identity, Priority, State
+from shared.ledger import complaints, customers, deadlines, notices, work
 from tests.departments.conftest import Filing, wait_until
 
 RESOLUTION = {"cause": "拣货时漏放一件。", "measure": "已补发，顺丰 SF123。", "improvement": "改为双人复核。"}
@@ -114,7 +114,9 @@ async def test_a_proposal_is_accepted_and_carried_out(http, warehouse, file: Fil
     by = (datetime.now(UTC) + timedelta(days=2)).isoformat()
     token = {"token": lease["token"]}
     proposed = await http.post(
-        f"/leases/{reference}/propose", json={**token, "options": [{"title": "补发", "by": by}, {"title": "退款", "by": by}]}, headers=warehouse
+        f"/leases/{reference}/propose",
+        json={**token, "options": [{"title": "补发", "by": by}, {"title": "退款", "by": by}]},
+        headers=warehouse,
     )
     assert proposed.json()["state"] == "solution_proposed"
     accepted = await http.post(f"/leases/{reference}/answer", json={**token, "accepted": True}, headers=warehouse)
@@ -204,9 +206,7 @@ async def test_staff_reprioritise_withdraw_and_reopen(http, warehouse, desk: Des
 async def test_many_are_settled_in_one_request(http, warehouse, file: Filing) -> None:
     references = [await file() for _ in range(5)]
     leases = await claim(http, warehouse, n=5)
-    settlements = [
-        {"reference": one["reference"], "token": one["token"], "outcome": "done", "resolution": RESOLUTION} for one in leases
-    ]
+    settlements = [{"reference": one["reference"], "token": one["token"], "outcome": "done", "resolution": RESOLUTION} for one in leases]
     settlements[1] = {"reference": leases[1]["reference"], "token": leases[1]["token"], "outcome": "retry", "delay": 60}
     settlements[2]["token"] = "warehouse:0000000000000000"
     settlements[3] = {"reference": leases[3]["reference"], "token": leases[3]["token"], "outcome": "done"}
@@ -239,6 +239,52 @@ async def test_a_customer_nobody_can_reach_is_said_to_be_untold(http, warehouse,
     async with desk.ledger.read() as tx:
         last = (await complaints.history(tx, reference))[-1]
     assert "untold" in last.detail
+
+
+async def test_a_file_comes_as_a_download_and_only_from_its_complaint(http, warehouse, desk: Desk, file: Filing) -> None:
+    page, picture = b"<script>alert(1)</script>", b"\x89PNG\r\n"
+    kept = {name: await desk.blobs.put(data) for name, data in (("page", page), ("picture", picture))}
+    reference = await file(
+        attachments=(Attachment("a.html", "text/html", 25, kept["page"]), Attachment("b.png", "image/png", 6, kept["picture"]))
+    )
+    other = await file()
+    answer = await http.get(f"/complaints/{reference}/files/{kept['page']}", headers=warehouse)
+    assert (answer.content, answer.headers["content-type"]) == (page, "application/octet-stream")
+    assert answer.headers["content-disposition"] == "attachment"
+    answer = await http.get(f"/complaints/{reference}/files/{kept['picture']}", headers=warehouse)
+    assert (answer.headers["content-type"], answer.headers["x-content-type-options"]) == ("image/png", "nosniff")
+    for wrong in (f"/complaints/{other}/files/{kept['page']}", f"/complaints/{reference}/files/{'0' * 64}"):
+        assert (await http.get(wrong, headers=warehouse)).status_code == 404
+
+
+async def test_the_description_has_an_example_for_every_body_and_says_what_may_go_wrong(address: str) -> None:
+    async with httpx.AsyncClient() as plain:
+        described = (await plain.get(f"{address}/schema/openapi.json")).json()
+    operations = [(path, method, op) for path, item in described["paths"].items() if "/api/" in path for method, op in item.items()]
+    assert len(operations) >= 18
+    for path, method, operation in operations:
+        assert operation["summary"], path
+        assert operation["security"] == [{"api_key": []}], path
+        assert {"401", "403", "404", "409", "503"} <= set(operation["responses"]), path
+        if method == "post":
+            body = operation["requestBody"]["content"]["application/json"]
+            assert body.get("examples") or body["schema"].get("examples"), path
+
+
+async def test_an_address_whose_mail_came_back_is_not_written_to(http, warehouse, desk: Desk, file: Filing) -> None:
+    there, back = Identity("phone", "+8613800138000", True), Identity("email", "gone@example.com", True)
+    form = await file(identities=(back, there), channel=Channel.WEB_FORM)
+    mail = await file(identities=(Identity("email", "also-gone@example.com", True),))
+    async with desk.ledger.write() as tx:
+        for value in ("gone@example.com", "also-gone@example.com"):
+            await customers.mark_unusable(tx, "email", value, datetime.now(UTC) + timedelta(days=7), "550")
+    leases = {one["reference"]: one for one in await claim(http, warehouse, n=2)}
+    for reference in (form, mail):
+        await http.post(f"/leases/{reference}/resolve", json={"token": leases[reference]["token"], **RESOLUTION}, headers=warehouse)
+    async with desk.ledger.read() as tx:
+        (told,) = await notices.of_complaint(tx, form)
+        assert (told.notice.source, told.notice.recipient) == ("phone", "+8613800138000")
+        assert await notices.of_complaint(tx, mail) == []
 
 
 async def test_the_same_action_sent_twice_under_one_key_is_taken_once(http, warehouse, desk: Desk, file: Filing) -> None:

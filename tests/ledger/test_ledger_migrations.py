@@ -83,8 +83,11 @@ async def test_a_failed_migration_leaves_nothing_behind(empty_url: str):
     await ledger.close()
 
 
-async def test_a_ledger_of_a_newer_release_is_refused_with_the_mend(ledger: Ledger):
+async def test_a_ledger_of_a_newer_release_is_refused_with_the_mend(empty_url: str):
+    ledger = Ledger.open(empty_url)
+    await upgrade(ledger)
     async with ledger.write() as tx:
         await tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(ConfigError, match=r"9999.*newer release"):
         await upgrade(ledger)
+    await ledger.close()

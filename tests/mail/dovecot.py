@@ -1,4 +1,4 @@
-"""A private Dovecot for tests: random port on loopback, users from a file, Maildir under a temporary folder. Works as root and as anybody."""
+"""A private Dovecot for tests: random port on loopback, users from a file, Maildir in a temporary folder. Works as root and as others."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def running() -> Iterator[Dovecot]:
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
-    base = Path(tempfile.mkdtemp(prefix="desk-dovecot-", dir="/tmp"))
+    base = Path(tempfile.mkdtemp(prefix="desk-dovecot-"))
     base.chmod(0o755)
     server = Dovecot(base)
     try:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from services.intake.adapter import Delivery
 from services.intake.adapters.email import ADAPTER
-from services.intake.mailbox import Outcome, Position, Settled
+from services.intake.mailbox_contract import Outcome, Position, Settled
 from shared.errors import SubmissionRejected
 from shared.references import dedupe_key
 
@@ -19,6 +19,7 @@ class MemoryState:
     def __init__(self) -> None:
         self.positions: dict[str, Position] = {}
         self.outcomes: dict[tuple[str, int, int], Settled] = {}
+        self.troubles: dict[str, str] = {}
 
     async def position(self, mailbox: str) -> Position | None:
         return self.positions.get(mailbox)
@@ -28,8 +29,11 @@ class MemoryState:
         for item in settled:
             self.outcomes.setdefault((mailbox, position.uidvalidity, item.uid), item)
 
-    async def settled_uids(self, mailbox: str, uidvalidity: int) -> set[int]:
-        return {uid for name, validity, uid in self.outcomes if name == mailbox and validity == uidvalidity}
+    async def settled_uids(self, mailbox: str, uidvalidity: int, above: int = 0) -> set[int]:
+        return {uid for name, validity, uid in self.outcomes if name == mailbox and validity == uidvalidity and uid > above}
+
+    async def trouble(self, mailbox: str, error: str) -> None:
+        self.troubles[mailbox] = error
 
 
 class Desk:
@@ -76,5 +80,5 @@ def mail(number: int, body: str = "商品破损，请退款。", sender: str = "
 async def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     """Return as soon as the condition holds; fail the test when it never does."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in other processes
             await asyncio.sleep(0.01)

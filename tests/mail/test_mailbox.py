@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import pytest
 
 from services.intake.adapter import Delivery
-from services.intake.mailbox import Mailbox, MailboxOptions, Outcome
+from services.intake.mailbox import Mailbox
+from services.intake.mailbox_contract import MailboxOptions, Outcome
 from shared.errors import TemporaryFailure
 from tests.mail.dovecot import Dovecot, running
 from tests.mail.memory import Desk, MemoryState, mail, wait_until
@@ -39,7 +40,9 @@ def desk() -> Desk:
 
 def options(dovecot: Dovecot, **changes: object) -> MailboxOptions:
     chosen: dict[str, object] = {"start": "all", "idle_seconds": 20.0, "poll_seconds": 0.05, **changes}
-    return MailboxOptions(host=dovecot.host, port=dovecot.port, user="care", password="secret", ssl=False, account="care@shop.example", **chosen)  # type: ignore[arg-type] - test options by name
+    return MailboxOptions(
+        host=dovecot.host, port=dovecot.port, user="care", password="secret", ssl=False, account="care@shop.example", **chosen
+    )  # type: ignore[arg-type] - test options by name
 
 
 @contextlib.asynccontextmanager
@@ -92,7 +95,7 @@ async def test_a_first_visit_from_now_leaves_the_past_alone(dovecot: Dovecot, st
         dovecot.append("care", mail(3))
         await wait_until(lambda: numbers(desk) == [3])
     standing = await Mailbox(chosen, state, desk.take, desk.quarantine).standing()
-    assert (standing.exists, standing.waiting, standing.settled, standing.missing) == (3, 0, 1, ())
+    assert (standing.exists, standing.ours, standing.waiting, standing.missing) == (3, 1, 0, ())
 
 
 async def test_after_a_restart_it_goes_on_where_it_was(dovecot: Dovecot, state: MemoryState, desk: Desk) -> None:
@@ -105,7 +108,9 @@ async def test_after_a_restart_it_goes_on_where_it_was(dovecot: Dovecot, state: 
     assert sorted(item.status for item in state.outcomes.values()) == ["accepted", "accepted"]
 
 
-async def test_a_crash_between_storing_and_remembering_gives_duplicates_not_losses(dovecot: Dovecot, state: MemoryState, desk: Desk) -> None:
+async def test_a_crash_between_storing_and_remembering_gives_duplicates_not_losses(
+    dovecot: Dovecot, state: MemoryState, desk: Desk
+) -> None:
     dovecot.append("care", mail(1), mail(2))
     crashed: list[bool] = []
 
@@ -202,7 +207,11 @@ async def test_a_rebuilt_mailbox_is_read_again_without_doubles(dovecot: Dovecot,
     after = state.positions["care@shop.example/INBOX"].uidvalidity
     assert after != before
     assert numbers(desk) == [1, 2, 3]
-    assert sorted(item.status for (_, validity, _), item in state.outcomes.items() if validity == after) == ["accepted", "duplicate", "duplicate"]
+    assert sorted(item.status for (_, validity, _), item in state.outcomes.items() if validity == after) == [
+        "accepted",
+        "duplicate",
+        "duplicate",
+    ]
 
 
 async def test_taken_mail_can_be_moved_away(dovecot: Dovecot, state: MemoryState, desk: Desk) -> None:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from services.intake.adapter import Delivery
-from services.intake.mailbox import Outcome
+from services.intake.mailbox_contract import Outcome
 from services.intake.smtp import DoorOptions, SmtpDoor
 from shared.errors import SubmissionRejected, TemporaryFailure
 from tests.mail.memory import Desk, mail
@@ -41,7 +41,7 @@ async def open_door(desk: Desk, **changes: object) -> AsyncIterator[SmtpDoor]:
 
 
 async def send(door: SmtpDoor, raw: bytes, *recipients: str) -> tuple[dict[str, aiosmtplib.SMTPResponse], str]:
-    async with aiosmtplib.SMTP("127.0.0.1", door.port, start_tls=False) as client:
+    async with aiosmtplib.SMTP(hostname="127.0.0.1", port=door.port, start_tls=False) as client:
         return await client.sendmail("zhang@mail.example", list(recipients or ("care@shop.example",)), raw)
 
 
@@ -80,10 +80,11 @@ async def test_a_client_that_hangs_up_does_not_undo_the_store(desk: Desk) -> Non
 
     door = SmtpDoor(slow, ACCOUNTS.get, DoorOptions())
     await door.start()
-    sending = asyncio.create_task(send(door, mail(1)))
+    _, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    dialogue = b"EHLO x\r\nMAIL FROM:<a@mail.example>\r\nRCPT TO:<care@shop.example>\r\nDATA\r\n" + mail(1) + b"\r\n.\r\n"
+    writer.write(dialogue)
     await asyncio.wait_for(begun.wait(), 5)
-    sending.cancel()
-    await asyncio.wait([sending])
+    writer.transport.abort()
     may_go_on.set()
     await door.stop()
     assert desk.subjects == ["1"]
@@ -103,7 +104,11 @@ async def test_the_raw_bytes_come_through_unchanged(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("error", "code", "enhanced"),
-    [(TemporaryFailure("The ledger\r\nis down"), 451, "4.3.0"), (SubmissionRejected("no good"), 554, "5.6.0"), (KeyError("a defect"), 451, "4.3.0")],
+    [
+        (TemporaryFailure("The ledger\r\nis down"), 451, "4.3.0"),
+        (SubmissionRejected("no good"), 554, "5.6.0"),
+        (KeyError("a defect"), 451, "4.3.0"),
+    ],
 )
 async def test_what_cannot_be_stored_is_said_to_the_sender(desk: Desk, error: Exception, code: int, enhanced: str) -> None:
     def fail(_: Sequence[Delivery]) -> None:
@@ -129,7 +134,7 @@ async def test_strangers_are_refused_by_name(desk: Desk) -> None:
 
 
 async def test_too_large_a_mail_is_refused_before_and_after(desk: Desk) -> None:
-    async with open_door(desk, max_bytes=2000) as door, aiosmtplib.SMTP("127.0.0.1", door.port, start_tls=False) as client:
+    async with open_door(desk, max_bytes=2000) as door, aiosmtplib.SMTP(hostname="127.0.0.1", port=door.port, start_tls=False) as client:
         await client.ehlo()
         assert client.esmtp_extensions["size"] == "2000"
         said = await client.execute_command(b"MAIL FROM:<a@mail.example> SIZE=5000")
@@ -196,7 +201,7 @@ async def test_starttls_is_offered_and_can_be_required(desk: Desk, tmp_path: Pat
         with pytest.raises(aiosmtplib.SMTPResponseException) as caught:
             await send(door, mail(1))
         assert caught.value.code == 530
-        async with aiosmtplib.SMTP("127.0.0.1", door.port, start_tls=False) as client:
+        async with aiosmtplib.SMTP(hostname="127.0.0.1", port=door.port, start_tls=False) as client:
             await client.starttls(server_hostname="localhost", tls_context=client_context)
             await client.sendmail("zhang@mail.example", ["care@shop.example"], mail(2))
     assert desk.subjects == ["2"]

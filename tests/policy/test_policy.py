@@ -75,7 +75,7 @@ def test_a_rules_file_of_ones_own_lies_beside_the_policy(tmp_path: Path):
         ("[categories.other]", "[categories.others]", ["others"]),
         ('zone = "Asia/Shanghai"', 'zone = "Asia/Shangai"', ["calendars.service", "Asia/Shangai"]),
         ('closes = "21:00"', 'closes = "07:00"', ["calendars.service", "07:00"]),
-        ("urgency_from = [1, 3, 6]", "urgency_from = [3, 1, 6]", ["urgency_from", "rise"]),
+        ("urgency_from = [1, 3, 7]", "urgency_from = [3, 1, 7]", ["urgency_from", "rise"]),
         ("{ level = 2, hours = 72 }", "{ level = 2, hours = 12 }", ["clocks.escalation", "order"]),
         (r"pattern = '\d{15,20}'", r"pattern = '(\d{15})?'", ["platform, 15 to 20 digits", "every text"]),
         (r"pattern = '\d{15,20}'", r"pattern = '(\d{15,20}'", ["platform, 15 to 20 digits", "cannot be read"]),

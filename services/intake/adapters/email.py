@@ -1,12 +1,12 @@
 """E-mail: one raw mail in, one Submission out. Pure; the reading itself is services/intake/mail.
 
-When two deliveries are the same mail: `external_id` is the Message-ID with a hash of what the mail says (sender, subject, date, text, files),
-never of how it travelled. So
+When two deliveries are the same mail: `external_id` is the Message-ID with a hash of what the mail says (sender, subject, date, text,
+files), never of how it travelled. So
 - the same mail fetched twice, or delivered twice to one account (two aliases, a mailing copy): one dedupe key, a duplicate;
 - a repeated Message-ID with other content: another key, a submission of its own; Message-IDs are not unique in the wild;
 - no Message-ID: the hash alone; two equal texts differ by their Date, without a Date they count as one;
-- the same mail in two accounts of ours: one external_id but two dedupe keys, since the account is part of the key. Each account may have
-  its own owner and language, and dropping one silently would lose it for them; `thread.message_id` lets the desk join the second to the first.
+- the same mail in two accounts of ours: one external_id but two dedupe keys, since the account is part of the key. Each account may
+  have its own owner and language, and dropping one silently would lose it for them; by the equal external_id the desk can join them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from datetime import UTC
 from services.intake.adapter import Adapter, Delivery, Parsed
 from services.intake.mail.read import MAX_BYTES, File, Mail, read_mail
 from shared.complaint import Attachment, Channel, Customer, Identity, Submission, Thread
+from shared.reach import UNANSWERABLE
 
 
 class EmailAdapter(Adapter):
@@ -43,12 +44,16 @@ class EmailAdapter(Adapter):
             quoted=mail.quoted,
             html=mail.html,
             attachments=tuple(
-                Attachment(filename=name, media_type=file.media_type, size=file.size, sha256=file.sha256, inline=file.inline) for file, name in named
+                Attachment(filename=name, media_type=file.media_type, size=file.size, sha256=file.sha256, inline=file.inline)
+                for file, name in named
             ),
             thread=Thread(
-                message_id=mail.message_id, in_reply_to=mail.in_reply_to, references=mail.references, recipients=recipients_of(mail, delivery)
+                message_id=mail.message_id,
+                in_reply_to=mail.in_reply_to,
+                references=mail.references,
+                recipients=recipients_of(mail, delivery),
             ),
-            automatic=bool(mail.automatic or mail.unanswerable),
+            automatic=bool(mail.automatic),
             bounce=mail.bounce,
             notes=mail.notes,
             extra=dict(facts(mail)),
@@ -89,7 +94,7 @@ def facts(mail: Mail) -> Iterator[tuple[str, str]]:
     if mail.automatic:
         yield "automatic_because", mail.automatic
     elif mail.unanswerable:
-        yield "unanswerable_because", mail.unanswerable
+        yield UNANSWERABLE, mail.unanswerable
     if mail.receipt:
         yield "receipt", mail.receipt.kind
         yield "receipt_for", mail.receipt.original_id
@@ -97,8 +102,19 @@ def facts(mail: Mail) -> Iterator[tuple[str, str]]:
         yield "text_from", "attached mail"
 
 
-EXTENSIONS = {"image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif", "application/pdf": ".pdf", "text/html": ".html", "text/plain": ".txt",
-              "text/calendar": ".ics", "message/delivery-status": ".txt", "message/rfc822": ".eml", "audio/mpeg": ".mp3", "video/mp4": ".mp4"}  # fmt: skip
+EXTENSIONS = {
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/gif": ".gif",
+    "application/pdf": ".pdf",
+    "text/html": ".html",
+    "text/plain": ".txt",
+    "text/calendar": ".ics",
+    "message/delivery-status": ".txt",
+    "message/rfc822": ".eml",
+    "audio/mpeg": ".mp3",
+    "video/mp4": ".mp4",
+}
 
 
 def attachment_name(file: File, number: int) -> str:

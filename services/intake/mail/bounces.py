@@ -6,6 +6,7 @@ by rules of our own. Only mail that looks like a report is searched for addresse
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from email import message_from_bytes
@@ -22,22 +23,58 @@ from shared.complaint import Bounce
 
 #: what flufl.bounce gets to see at most: reports stand at the top, the original below
 MAX_SCANNED = 200_000
-SENDER = re.compile(r"(?:mailer[-_.]?daemon|mail[-_.]?daemon|postmaster|mail-?delivery|maildelivery|mdaemon|system[-_.]?admin|bounce|mail[-_]system|dsn|mailsystem|smtp-?daemon)", re.IGNORECASE)
-SENDER_NAME = re.compile(r"mail delivery|delivery (?:sub)?system|mail administrator|系统退信|邮件系统|退信|postmaster|郵件傳遞", re.IGNORECASE)
+#: its patterns are ASCII, and 8-bit headers make the standard library give it objects it does not expect
+ASCII = bytes(range(128)) + b"?" * 128
+# it logs each detector it tries, and with a traceback, mail text included, each that fails
+logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL)
+SENDER = re.compile(
+    r"(?:mailer[-_.]?daemon|mail[-_.]?daemon|postmaster|mail-?delivery|maildelivery|mdaemon|system[-_.]?admin"
+    r"|bounce|mail[-_]system|dsn|mailsystem|smtp-?daemon)",
+    re.IGNORECASE,
+)
+SENDER_NAME = re.compile(
+    r"mail delivery|delivery (?:sub)?system|mail administrator|系统退信|邮件系统|退信|postmaster|郵件傳遞", re.IGNORECASE
+)
 SUBJECT = re.compile(
-    r"退信|退回|投递失败|无法投递|未送达|未能送达|发送失败|传送失败|投遞失敗|傳送失敗|無法傳遞|無法傳送|無法投遞|未傳遞|傳遞狀態|投递状态|投递延迟"
-    r"|undeliver|delivery[ -](?:status|failure|failed|has failed|delay|problem|report|notification|error|unsuccessful)|(?:mail|message)[ -]delivery|failure[ -](?:notice|notification)|returned (?:mail|e-?mail|message|to sender)|mail (?:system error|could not|failure|undelivered)"
-    r"|could ?n[o']t (?:be )?(?:send|sent|deliver)|non-?deliver|not (?:be )?deliver|permanent fail|unzustellbar|nicht zugestellt|non remis|non distribu|[ée]chec de (?:la )?(?:remise|distribution)|no se (?:puede|pudo|ha podido) entregar|no entregado"
-    r"|mancat[ao] (?:recapito|consegna)|message status|rejected mail|bounced? mail|mail rejected|não entregue|falha (?:na|de) entrega|onbestelbaar|недоставлен|не доставлено|配信(?:不能|エラー)|delayed mail|still being retried|warning: (?:message|could)", re.IGNORECASE)
+    r"退信|退回|投递失败|无法投递|未送达|未能送达|发送失败|传送失败|投遞失敗|傳送失敗|無法傳遞|無法傳送"
+    r"|無法投遞|未傳遞|傳遞狀態|投递状态|投递延迟"
+    r"|undeliver|delivery[ -](?:status|failure|failed|has failed|delay|problem|report|notification|error"
+    r"|unsuccessful)|(?:mail|message)[ -]delivery|failure[ -](?:notice|notification)|returned (?:mail|e-?mail"
+    r"|message|to sender)|mail (?:system error|could not|failure|undelivered)"
+    r"|could ?n[o']t (?:be )?(?:send|sent|deliver)|non-?deliver|not (?:be )?deliver|permanent fail"
+    r"|unzustellbar|nicht zugestellt|non remis|non distribu|[ée]chec de (?:la )?(?:remise|distribution)"
+    r"|no se (?:puede|pudo|ha podido) entregar|no entregado"
+    r"|mancat[ao] (?:recapito|consegna)|message status|rejected mail|bounced? mail|mail rejected|não entregue"
+    r"|falha (?:na|de) entrega|onbestelbaar|недоставлен|не доставлено|配信(?:不能|エラー)|delayed mail"
+    r"|still being retried|warning: (?:message|could)",
+    re.IGNORECASE,
+)
 TEMPORARY = re.compile(
-    r"暂时|延迟|延遲|稍后|稍後|将继续|將繼續|重试|重試|再次尝试|仍在尝试|无需重(?:新)?发|will (?:continue|retry|be retried|keep trying|try again|still)|still (?:being )?(?:try|retr)|has been delayed|delivery delay|(?:is|been) delayed|not yet been delivered"
-    r"|temporary (?:failure|problem|error)|transient|do not (?:need to )?resend|warning message only|wird weiter versucht|verzögert", re.IGNORECASE)
-GAVE_UP = re.compile(r"giving up|gave up|permanent|fatal error|不存在|被退回|退信原因|已放弃|(?<!暂时)无法(?:送达|投递)|不再尝试|failed permanently|\b5\d\d[ -]5\.\d\.\d|\b5\.[0-7]\.\d{1,3}\b", re.IGNORECASE)
+    r"暂时|延迟|延遲|稍后|稍後|将继续|將繼續|重试|重試|再次尝试|仍在尝试|无需重(?:新)?发|will (?:continue"
+    r"|retry|be retried|keep trying|try again|still)|still (?:being )?(?:try|retr)|has been delayed"
+    r"|delivery delay|(?:is|been) delayed|not yet been delivered"
+    r"|temporary (?:failure|problem|error)|transient|do not (?:need to )?resend|warning message only"
+    r"|wird weiter versucht|verzögert",
+    re.IGNORECASE,
+)
+GAVE_UP = re.compile(
+    r"giving up|gave up|permanent|fatal error|不存在|被退回|退信原因|已放弃|(?<!暂时)无法(?:送达|投递)"
+    r"|不再尝试|failed permanently|\b5\d\d[ -]5\.\d\.\d|\b5\.[0-7]\.\d{1,3}\b",
+    re.IGNORECASE,
+)
 ABOUT_RECIPIENT = re.compile(
-    r"收件人|收信人|收件者|对方|對方|无法送达|无法投递|不能送达|投递失败|发送失败|不存在|退回|拒收|无法发送|無法傳遞|recipient|could not be delivered|couldn't be delivered|wasn't delivered|delivery (?:to|failed)|failed|rejected"
-    r"|unknown|undeliver|not (?:be )?(?:found|delivered|exist)|does(?:n't| not) exist|no such|unable to|Empfänger|destinataire|destinatario|<[^<>\s]+@[^<>\s]+>\s*[:：]", re.IGNORECASE)
+    r"收件人|收信人|收件者|对方|對方|无法送达|无法投递|不能送达|投递失败|发送失败|不存在|退回|拒收|无法发送"
+    r"|無法傳遞|recipient|could not be delivered|couldn't be delivered|wasn't delivered|delivery (?:to|failed)"
+    r"|failed|rejected"
+    r"|unknown|undeliver|not (?:be )?(?:found|delivered|exist)|does(?:n't| not) exist|no such|unable to"
+    r"|Empfänger|destinataire|destinatario|<[^<>\s]+@[^<>\s]+>\s*[:：]",
+    re.IGNORECASE,
+)
 ORIGINAL_COPY = re.compile(
-    r"^[ \t>-]*(?:-{2,}.{0,60}(?:copy of|original|headers|原邮件|原始邮件|undelivered).{0,60}|(?:原邮件信息|以下是原邮件|原信信息|邮件原文|原始邮件信息).{0,30}|Return-Path:.*|Received: .*)$", re.IGNORECASE | re.MULTILINE)
+    r"^[ \t>-]*(?:-{2,}.{0,60}(?:copy of|original|headers|原邮件|原始邮件|undelivered).{0,60}|(?:原邮件信息"
+    r"|以下是原邮件|原信信息|邮件原文|原始邮件信息).{0,30}|Return-Path:.*|Received: .*)$",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -53,7 +90,11 @@ def find_receipt(root: Part) -> Receipt | None:
     for leaf in leaves(root):
         if leaf.media_type == "message/disposition-notification":
             fields, _ = read_headers(content(leaf).lstrip(), 0, len(leaf.raw))
-            return Receipt("read", first_id(next(iter(fields.get("original-message-id", [])), b"")), first(fields, "disposition").rpartition(";")[2].strip())
+            return Receipt(
+                "read",
+                first_id(next(iter(fields.get("original-message-id", [])), b"")),
+                first(fields, "disposition").rpartition(";")[2].strip(),
+            )
         if is_status(leaf):
             actions = {action for action, _ in recipients_of(leaf)}
             if actions and actions <= {"delivered", "relayed", "expanded"}:
@@ -135,7 +176,13 @@ def recipient(fields: Headers) -> str:
 def original_id(root: Part) -> str:
     """The Message-ID of the mail a report speaks of, from the copy it carries."""
     for leaf in leaves(root):
-        if leaf.media_type in {"message/rfc822", "text/rfc822-headers", "message/global", "message/global-headers", "message/rfc822-headers"}:
+        if leaf.media_type in {
+            "message/rfc822",
+            "text/rfc822-headers",
+            "message/global",
+            "message/global-headers",
+            "message/rfc822-headers",
+        }:
             data = content(leaf).lstrip()
             fields, _ = read_headers(data, 0, len(data))
             found = first_id(next(iter(fields.get("message-id", [])), b""))
@@ -147,17 +194,21 @@ def original_id(root: Part) -> str:
 def scan(whole: bytes) -> tuple[list[str], list[str]]:
     """(temporary, permanent) addresses that flufl.bounce knows how to find."""
     try:
-        temporary, permanent = all_failures(message_from_bytes(whole[:MAX_SCANNED], policy=compat32))
+        temporary, permanent = all_failures(message_from_bytes(whole[:MAX_SCANNED].translate(ASCII), policy=compat32))
     except Exception:  # whatever a third party's patterns do on hostile input, the mail itself must still be read
         return [], []
     return [a.decode("utf-8", "replace") for a in temporary if b"@" in a], [a.decode("utf-8", "replace") for a in permanent if b"@" in a]
 
 
 def addresses_in(text: str, headers: Headers, sender: str) -> tuple[str, ...]:
-    """The addresses a free-text report speaks of: those in lines about recipients, else the only ones it names; never ours or the reporter's."""
+    """The addresses a free-text report speaks of: those in lines about recipients, else all it names; never ours or the reporter's."""
     copy = ORIGINAL_COPY.search(text)
     told = text[: copy.start()] if copy and copy.start() > 20 else text
-    ours = {clean_mailbox(a).lower() for value in (*headers.get("to", []), *headers.get("delivered-to", [])) for a in BARE.findall(header_text(value))}
+    ours = {
+        clean_mailbox(a).lower()
+        for value in (*headers.get("to", []), *headers.get("delivered-to", []))
+        for a in BARE.findall(header_text(value))
+    }
     ours.add(sender.lower())
     lines = told.split("\n")[:200]
     near: list[str] = []

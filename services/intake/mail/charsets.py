@@ -19,18 +19,68 @@ BIG5 = ("cp950", "big5hkscs")
 LATIN = ("cp1252", "latin-1")
 WIDENED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
-        ("gb2312", "gb_2312_80", "gb2312_80", "gbk", "x_gbk", "cp936", "ms936", "windows_936", "csgb2312", "csiso58gb231280", "chinese",
-         "euc_cn", "euccn", "eucgb2312_cn", "gb18030", "gb_18030", "gb18030_2000", "cp54936", "iso_ir_58", "gb", "gbk2312"), GB),
-    **dict.fromkeys(("big5", "big5_hkscs", "big5hkscs", "big5_tw", "x_x_big5", "cn_big5", "csbig5", "cp950", "ms950", "windows_950", "big_5"), BIG5),
+        (
+            "gb2312",
+            "gb_2312_80",
+            "gb2312_80",
+            "gbk",
+            "x_gbk",
+            "cp936",
+            "ms936",
+            "windows_936",
+            "csgb2312",
+            "csiso58gb231280",
+            "chinese",
+            "euc_cn",
+            "euccn",
+            "eucgb2312_cn",
+            "gb18030",
+            "gb_18030",
+            "gb18030_2000",
+            "cp54936",
+            "iso_ir_58",
+            "gb",
+            "gbk2312",
+        ),
+        GB,
+    ),
+    **dict.fromkeys(
+        ("big5", "big5_hkscs", "big5hkscs", "big5_tw", "x_x_big5", "cn_big5", "csbig5", "cp950", "ms950", "windows_950", "big_5"), BIG5
+    ),
     **dict.fromkeys(("hz", "hz_gb", "hz_gb_2312", "hzgb"), ("hz",)),
     **dict.fromkeys(("utf8", "utf_8", "utf8mb4", "u8", "cp65001", "unicode_1_1_utf_8", "x_unicode_2_0_utf_8", "utf_8_sig"), ("utf-8",)),
     **dict.fromkeys(("utf_7", "utf7", "unicode_1_1_utf_7", "x_unicode_2_0_utf_7"), ("utf-7",)),
-    **dict.fromkeys(("iso_8859_1", "iso8859_1", "latin1", "latin_1", "l1", "windows_1252", "cp1252", "x_ansi", "ansi", "cp_1252",
-                     "iso_8859_1_windows_3.1_latin_1", "windows1252", "iso_88591", "iso8859"), LATIN),
-    **dict.fromkeys(("iso_2022_jp", "csiso2022jp", "iso_2022_jp_1", "iso_2022_jp_2", "iso_2022_jp_3", "jis"), ("iso2022_jp_ext", "iso2022_jp_3", "iso2022_jp_2")),
-    **dict.fromkeys(("shift_jis", "sjis", "x_sjis", "s_jis", "ms_kanji", "csshiftjis", "cp932", "windows_31j", "ms932", "cswindows31j"), ("cp932", "shift_jis_2004")),
+    **dict.fromkeys(
+        (
+            "iso_8859_1",
+            "iso8859_1",
+            "latin1",
+            "latin_1",
+            "l1",
+            "windows_1252",
+            "cp1252",
+            "x_ansi",
+            "ansi",
+            "cp_1252",
+            "iso_8859_1_windows_3.1_latin_1",
+            "windows1252",
+            "iso_88591",
+            "iso8859",
+        ),
+        LATIN,
+    ),
+    **dict.fromkeys(
+        ("iso_2022_jp", "csiso2022jp", "iso_2022_jp_1", "iso_2022_jp_2", "iso_2022_jp_3", "jis"),
+        ("iso2022_jp_ext", "iso2022_jp_3", "iso2022_jp_2"),
+    ),
+    **dict.fromkeys(
+        ("shift_jis", "sjis", "x_sjis", "s_jis", "ms_kanji", "csshiftjis", "cp932", "windows_31j", "ms932", "cswindows31j"),
+        ("cp932", "shift_jis_2004"),
+    ),
     **dict.fromkeys(("euc_jp", "eucjp", "x_euc_jp", "ujis"), ("euc_jp", "euc_jis_2004")),
-    **dict.fromkeys(("euc_kr", "euckr", "ks_c_5601_1987", "ks_c_5601", "ksc5601", "korean", "uhc", "cp949", "windows_949", "ms949"), ("cp949",)),
+    **dict.fromkeys(
+        ("euc_kr", "euckr", "ks_c_5601_1987", "ks_c_5601", "ksc5601", "korean", "uhc", "cp949", "windows_949", "ms949"), ("cp949",)
+    ),
     **dict.fromkeys(("iso_2022_kr", "csiso2022kr"), ("iso2022_kr",)),
     **dict.fromkeys(("iso_8859_8_i", "iso_8859_8_e"), ("iso8859_8",)),
     **dict.fromkeys(("windows_874", "tis_620", "iso_8859_11", "cp874"), ("cp874",)),
@@ -38,19 +88,68 @@ WIDENED: dict[str, tuple[str, ...]] = {
     "iso_8859_9": ("cp1254", "iso8859_9"),
 }
 #: labels that say nothing: detect
-EMPTY = frozenset({"", "us_ascii", "ascii", "ansi_x3.4_1968", "646", "us", "unknown_8bit", "x_unknown", "unknown", "default", "none", "8bit", "binary",
-                   "iso_2022_cn", "x_user_defined", "utf_8_or_default", "charset", "default_charset", "_autodetect_all"})
+EMPTY = frozenset(
+    {
+        "",
+        "us_ascii",
+        "ascii",
+        "ansi_x3.4_1968",
+        "646",
+        "us",
+        "unknown_8bit",
+        "x_unknown",
+        "unknown",
+        "default",
+        "none",
+        "8bit",
+        "binary",
+        "iso_2022_cn",
+        "x_user_defined",
+        "utf_8_or_default",
+        "charset",
+        "default_charset",
+        "_autodetect_all",
+    }
+)
 #: Python codecs that are no charsets (bytes to bytes, escapes) and must never be reached from a mail
-NO_CHARSET = frozenset({"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec", "mbcs", "idna", "punycode",
-                        "unicode_escape", "raw_unicode_escape", "undefined", "palmos"})
+NO_CHARSET = frozenset(
+    {
+        "base64_codec",
+        "bz2_codec",
+        "hex_codec",
+        "quopri_codec",
+        "rot_13",
+        "uu_codec",
+        "zlib_codec",
+        "mbcs",
+        "idna",
+        "punycode",
+        "unicode_escape",
+        "raw_unicode_escape",
+        "undefined",
+        "palmos",
+    }
+)
 CODECS = frozenset(aliases.values()) - NO_CHARSET
 
 COMMON_SIMPLIFIED = frozenset(
-    "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年过发后作里用道行所然家种事成方多经么去法学如都同现当没动面起看定天分还进好小部其些主样理心她本前开但因只从想实日军者意无力它与长把机十民第公此已工使情明性知全三又关点正业外将两高间由问很最重并物手应战向头文体政美相见被利什二等产或新己制身果加西斯月话合回特代内信表化老给世位次度门任常先海通教儿原东声提立及比员解水名真论处走义各入几口认条平系气题活尔更别打女变四神总何电数安少报才结反受目太量再感建务做接必场件计管期市直德资命山金指克许统区保至队形社便空决治展马科司五基眼书非则听白却界达光放强即像难且权思王象完设式色路记南品住告类求据程北边死张该交规万取拉格望觉术领共确传师观清今切院让识候带导争运"
-    "您请订货单退款换发票物流快递收件客服投诉质量问题商品买卖店铺支付账号优惠券补偿尽快联系谢谢邮")
+    "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年过发后作里用道行所然家种事成方"
+    "多经么去法学如都同现当没动面起看定天分还进好小部其些主样理心她本前开但因只从想实日军者意无力它与长把机十民第公此已工使情"
+    "明性知全三又关点正业外将两高间由问很最重并物手应战向头文体政美相见被利什二等产或新己制身果加西斯月话合回特代内信表化老给"
+    "世位次度门任常先海通教儿原东声提立及比员解水名真论处走义各入几口认条平系气题活尔更别打女变四神总何电数安少报才结反受目太"
+    "量再感建务做接必场件计管期市直德资命山金指克许统区保至队形社便空决治展马科司五基眼书非则听白却界达光放强即像难且权思王象"
+    "完设式色路记南品住告类求据程北边死张该交规万取拉格望觉术领共确传师观清今切院让识候带导争运"
+    "您请订货单退款换发票物流快递收件客服投诉质量问题商品买卖店铺支付账号优惠券补偿尽快联系谢谢邮"
+)
 COMMON_TRADITIONAL = frozenset(
-    "的一是不了在人有我他這個們中來上大為和國地到以說時要就出會可也你對生能而子那得於著下自之年過發後作裡用道行所然家種事成方多經麼去法學如都同現當沒動面起看定天分還進好小部其些主樣理心她本前開但因只從想實日軍者意無力它與長把機十民第公此已工使情明性知全三又關點正業外將兩高間由問很最重並物手應戰向頭文體政美相見被利什二等產或新己制身果加西斯月話合回特代內信表化老給世位次度門任常先海通教兒原東聲提立及比員解水名真論處走義各入幾口認條平系氣題活爾更別打女變四神總何電數安少報才結反受目太量再感建務做接必場件計管期市直德資命山金指許統區保至隊形社便空決治展馬科司五基眼書非則聽白卻界達光放強即像難且權思王象完設式色路記南品住告類求據程北邊死張該交規萬取拉格望覺術領共確傳師觀清今切院讓識候帶導爭運"
-    "您請訂貨單退款換發票物流快遞收件客服投訴質量問題商品買賣店鋪支付帳號優惠券補償盡快聯繫謝謝郵")
+    "的一是不了在人有我他這個們中來上大為和國地到以說時要就出會可也你對生能而子那得於著下自之年過發後作裡用道行所然家種事成方"
+    "多經麼去法學如都同現當沒動面起看定天分還進好小部其些主樣理心她本前開但因只從想實日軍者意無力它與長把機十民第公此已工使情"
+    "明性知全三又關點正業外將兩高間由問很最重並物手應戰向頭文體政美相見被利什二等產或新己制身果加西斯月話合回特代內信表化老給"
+    "世位次度門任常先海通教兒原東聲提立及比員解水名真論處走義各入幾口認條平系氣題活爾更別打女變四神總何電數安少報才結反受目太"
+    "量再感建務做接必場件計管期市直德資命山金指許統區保至隊形社便空決治展馬科司五基眼書非則聽白卻界達光放強即像難且權思王象完"
+    "設式色路記南品住告類求據程北邊死張該交規萬取拉格望覺術領共確傳師觀清今切院讓識候帶導爭運"
+    "您請訂貨單退款換發票物流快遞收件客服投訴質量問題商品買賣店鋪支付帳號優惠券補償盡快聯繫謝謝郵"
+)
 #: the first plane of GB2312 and of Big5, ordered by use when they were made
 FIRST_GB = frozenset(bytes((a, b)).decode("gb2312", "ignore") for a in range(0xB0, 0xD8) for b in range(0xA1, 0xFF))
 FIRST_BIG5 = frozenset(bytes((a, b)).decode("big5", "ignore") for a in range(0xA4, 0xC7) for b in (*range(0x40, 0x7F), *range(0xA1, 0xFF)))
@@ -70,7 +169,13 @@ def codecs_of(label: str) -> tuple[str, ...]:
         return ()
     if name in WIDENED:
         return WIDENED[name]
-    for candidate in (name, name.removeprefix("x_"), name.replace("iso8859", "iso_8859"), name.replace("windows_", "cp").replace("win_", "cp"), name.replace("_", "")):
+    for candidate in (
+        name,
+        name.removeprefix("x_"),
+        name.replace("iso8859", "iso_8859"),
+        name.replace("windows_", "cp").replace("win_", "cp"),
+        name.replace("_", ""),
+    ):
         if candidate in WIDENED:
             return WIDENED[candidate]
         found = aliases.get(candidate, candidate)
@@ -187,10 +292,14 @@ def guess_chinese(data: bytes, latin: bool = False) -> str | None:
     runs = HIGH_RUN.findall(sample)
     if not runs:
         return None
-    lonely = sum(len(run) == 1 for run in runs) * 2 > len(runs)  # accented letters stand alone; so do Big5 characters with a low second byte
+    # accented letters stand alone; so do Big5 characters with a low second byte
+    lonely = sum(len(run) == 1 for run in runs) * 2 > len(runs)
     best, best_score = "", 0.0
     pairs = all(len(run) % 2 == 0 for run in runs)  # GB2312 has both bytes high
-    for codec, common, everyday in (("gb18030", COMMON_SIMPLIFIED, FIRST_GB if pairs else NOTHING), ("cp950", COMMON_TRADITIONAL, FIRST_BIG5)):
+    for codec, common, everyday in (
+        ("gb18030", COMMON_SIMPLIFIED, FIRST_GB if pairs else NOTHING),
+        ("cp950", COMMON_TRADITIONAL, FIRST_BIG5),
+    ):
         text = sample.decode(codec, "replace")
         score = commonness(text, common, everyday)
         if score > best_score:
@@ -248,7 +357,9 @@ def guess_other(data: bytes, codecs: tuple[str, ...]) -> str:
             if wide and text.count("\ufffd") * 20 <= len(wide) and sum(low <= c <= high for c in wide) > 0.4 * len(wide):
                 return data.decode(codec, "replace")
         if len(sample) >= 32:
-            match = from_bytes(sample, steps=3, chunk_size=256, cp_exclusion=["utf_7", "utf_16", "utf_32", "cp037", "cp500", "cp1026"]).best()
+            match = from_bytes(
+                sample, steps=3, chunk_size=256, cp_exclusion=["utf_7", "utf_16", "utf_32", "cp037", "cp500", "cp1026"]
+            ).best()
             if match is not None:
                 return data.decode(match.encoding, "replace")
     fallback = codecs if codecs and codecs not in (("utf-8",), GB, BIG5) else LATIN

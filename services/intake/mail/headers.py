@@ -21,9 +21,17 @@ SPACES = re.compile(r"\s+")
 GROUP = re.compile(r"^[^<>@\"]{0,200}:")
 BARE = re.compile(r"[^\s<>()\",;:]+@[^\s<>()\",;:]+")
 ID = re.compile(r"<([^<>\s]{1,998})>")
-DATE = re.compile(r"(?:[A-Za-z]{2,9}\.?,?\s*)?(\d{1,2})[\s-]+([A-Za-z]{3})[a-z]*\.?,?[\s-]+(\d{4})\s+(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\.\d+)?\s*([+-]\d{4})(?=\D|$)")
-ISO = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?[T\s]+(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\.\d+)?\s*(?:(Z)|([+-]\d{2}):?(\d{2}))?")
-MONTHS = {name: number for number, name in enumerate(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1)}
+DATE = re.compile(
+    r"(?:[A-Za-z]{2,9}\.?,?\s*)?(\d{1,2})[\s-]+([A-Za-z]{3})[a-z]*\.?,?[\s-]+(\d{4})\s+(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\.\d+)?\s*([+-]\d{4})(?=\D"
+    r"|$)"
+)
+ISO = re.compile(
+    r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?[T\s]+(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\.\d+)?\s*(?:(Z)"
+    r"|([+-]\d{2}):?(\d{2}))?"
+)
+MONTHS = {
+    name: number for number, name in enumerate(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1)
+}
 
 
 def addresses(value: bytes, hint: str = "") -> list[tuple[str, str]]:
@@ -72,10 +80,7 @@ def address(piece: str) -> tuple[str, str]:
     if piece.find("<") < 0 or "<" not in QUOTED.sub("", piece):
         return bare_address(piece)
     outside = QUOTED.sub(lambda m: "\x00" * len(m[0]), piece)
-    match = None
-    for match in ANGLE.finditer(outside):  # the last one counts: names may hold brackets
-        pass
-    assert match is not None  # noqa: S101 - there is a "<" outside quotes, and ANGLE matches every "<"
+    *_, match = ANGLE.finditer(outside)  # the last one counts: names may hold brackets
     mailbox = clean_mailbox(piece[match.start(1) : match.end(1)])
     name = clean_name(piece[: match.start()]) or clean_name(COMMENT.sub(r"\1", piece[match.end() :]))
     if not mailbox and "@" in name:
@@ -130,7 +135,7 @@ def first_id(value: bytes) -> str:
 
 
 def message_ids(value: bytes) -> list[str]:
-    """All Message-IDs of a value in order, without angle brackets and without repeats; the first and the last hundred where there are more."""
+    """All Message-IDs of a value in order, bare and without repeats; the first and the last hundred where there are more."""
     text = raw_text(value)
     found = list(dict.fromkeys(ID.findall(text)))
     if not found and "<" not in text:

@@ -8,7 +8,7 @@ skips hidden preview text, and leaves tracking links out of the way.
 from __future__ import annotations
 
 import re
-from html import unescape
+from html import escape, unescape
 
 import nh3
 
@@ -23,14 +23,53 @@ SPACES = re.compile(r"[ \t\r\n\f\xa0\u2000-\u200a\u202f\u3000]+")
 INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad\u034f\x00-\x08\x0b\x0c\x0e-\x1f]+")
 HIDDEN = re.compile(r"display\s*:\s*none|mso-hide\s*:\s*all", re.IGNORECASE)
 BORDER_LEFT = re.compile(r"border-left(?:-[a-z]+)?\s*:(?!\s*(?:none|0))", re.IGNORECASE)
-QUOTE_NAMES = re.compile(r"isreplycontent|ntes_mailmaster_quote|protonmail_quote|yahoo_quoted|mail_android_quote|tutanota_quote|gmail_quote_container|zmail_extra|cite-body", re.IGNORECASE)
+QUOTE_NAMES = re.compile(
+    r"isreplycontent|ntes_mailmaster_quote|protonmail_quote|yahoo_quoted|mail_android_quote|tutanota_quote"
+    r"|gmail_quote_container|zmail_extra|cite-body",
+    re.IGNORECASE,
+)
 URL = re.compile(r"(?:https?|ftp)://", re.IGNORECASE)
-ENDS_ATTRIBUTION = re.compile(r"(?:[:：]|写道|寫道)\s*$")
+ENDS_ATTRIBUTION = re.compile(
+    r"(?:wrote|写道|寫道|schrieb.{0,80}|écrit|escribió|scritto|escreveu|skrev.{0,80}|[\w.]@[\w.-]+[>)]*)\s*[:：]\s*$"
+)
 
 SKIPPED = frozenset({"script", "style", "title", "template", "xml", "noframes", "select"})
 VOID = frozenset({"br", "img", "hr", "input", "meta", "link", "area", "base", "col", "embed", "source", "wbr", "o:p"})
-BLOCKS = frozenset({"div", "section", "article", "header", "footer", "main", "aside", "nav", "address", "tr", "table", "tbody", "thead", "tfoot", "caption",
-                    "form", "fieldset", "center", "dl", "dt", "dd", "ul", "ol", "li", "body", "html", "figure", "figcaption", "details", "summary", "legend"})
+BLOCKS = frozenset(
+    {
+        "div",
+        "section",
+        "article",
+        "header",
+        "footer",
+        "main",
+        "aside",
+        "nav",
+        "address",
+        "tr",
+        "table",
+        "tbody",
+        "thead",
+        "tfoot",
+        "caption",
+        "form",
+        "fieldset",
+        "center",
+        "dl",
+        "dt",
+        "dd",
+        "ul",
+        "ol",
+        "li",
+        "body",
+        "html",
+        "figure",
+        "figcaption",
+        "details",
+        "summary",
+        "legend",
+    }
+)
 PARAGRAPHS = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "pre"})
 
 
@@ -112,11 +151,19 @@ class Reader:
             return
         if name == "blockquote":
             style = attributes.get("style", "")
-            quoted = (attributes.get("type", "").lower() == "cite" or "cite" in attributes or "quote" in attributes.get("class", "").lower()
-                      or BORDER_LEFT.search(style) is not None
-                      or (bool(self.lines) and ENDS_ATTRIBUTION.search(next((line for line in reversed(self.lines[-3:]) if line), "")) is not None))
+            quoted = (
+                attributes.get("type", "").lower() == "cite"
+                or "cite" in attributes
+                or "quote" in attributes.get("class", "").lower()
+                or BORDER_LEFT.search(style) is not None
+                or (
+                    bool(self.lines) and ENDS_ATTRIBUTION.search(next((line for line in reversed(self.lines[-3:]) if line), "")) is not None
+                )
+            )
         elif name == "div" and ("class" in attributes or "id" in attributes):
-            quoted = QUOTE_NAMES.search(attributes.get("class", "") + " " + attributes.get("id", "")) is not None and "gmail_quote_container" not in attributes.get("class", "")
+            quoted = QUOTE_NAMES.search(
+                attributes.get("class", "") + " " + attributes.get("id", "")
+            ) is not None and "gmail_quote_container" not in attributes.get("class", "")
         else:
             return
         if quoted:
@@ -236,8 +283,23 @@ def skip_element(html: str, position: int, name: str, unclosed: set[str]) -> int
 ALLOWED_STYLES = {"color", "background-color", "font-weight", "font-style", "text-align", "text-decoration", "font-size"}
 
 
+ANY_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
+#: the cleaner's time grows with the square of the nesting; real mail stays under a hundred
+MAX_NESTING = 3000
+
+
 def sanitise(html: str) -> str:
-    """HTML safe to show in the workbench: no scripts, forms, outside pictures or styles that could cover the page."""
+    """HTML safe to show in the workbench: no scripts, forms, outside pictures or styles that could cover the page.
+
+    Nested beyond all measure it is shown as its text.
+    """
+    nesting = deepest = 0
+    for match in ANY_TAG.finditer(html, 0, MAX_HTML):
+        if match[2].lower() not in VOID:
+            nesting += -1 if match[1] else 1
+            deepest = max(deepest, nesting)
+    if deepest > MAX_NESTING:
+        return f"<pre>{escape(to_text(html).replace(QUOTE_MARK, '> '))}</pre>"
     return nh3.clean(
         html[:MAX_HTML],
         tags=nh3.ALLOWED_TAGS - {"img", "map", "area"},

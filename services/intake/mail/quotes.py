@@ -17,44 +17,103 @@ from services.intake.mail.html import QUOTE_MARK
 #: below this many lines the reading is exact; what is longer is no letter, and is cut by its ">" marks only
 MAX_LINES = 20_000
 
-FROM_LABELS = ("发件人|寄件者|寄件人|發件人|发信人|From|Von|De|Da|Van|Fra|Från|Od|Lähettäjä|От кого|От|差出人|送信者|보낸 ?사람|Kimden|Gönderen|Feladó"
-               "|Expéditeur|Remitente|Mittente|Odesílatel|Remetente|Avsändare|Afzender|De la|Expeditor")
-SUBJECT_LABELS = ("主[ \\t　]*[题題旨]|Subject|Betreff|Objet|Sujet|Asunto|Oggetto|Assunto|Onderwerp|Emne|Ämne|Temat|Aihe|Тема|件名|제목|Konu|Tárgy|Předmět|Subiect")
-DATE_LABELS = ("发送时间|发件时间|发送日期|寄件日期|傳送時間|發送時間|发送于|日[ \\t　]*期|时间|時間|Sent at|Sent|Date|Gesendet(?: am)?|Datum|Envoyé(?: le)?|Enviado(?: el| em)?|Fecha|Inviato|Data"
-               "|Enviada(?: em)?|Verzonden|Sendt|Dato|Skickat|Wysłano|Lähetetty|Päivämäärä|Отправлено|Дата|送信日時|日付|日時|보낸 ?날짜|날짜|Gönderilme Tarihi|Tarih|Elküldve|Dátum|Odesláno|Trimis")
-TO_LABELS = ("收件人|收件者|抄送人?|副本|To|Cc|An|À|Para|Per|A|Aan|Til|Till|Do|Komu|Vastaanottaja|Кому|Копия|宛先|받는 ?사람|참조|Kime|Címzett|Kopie|Kopia|Copie|Pour|Către|Reply-To")
+FROM_LABELS = (
+    "发件人|寄件者|寄件人|發件人|发信人|From|Von|De|Da|Van|Fra|Från|Od|Lähettäjä|От кого|От|差出人|送信者"
+    "|보낸 ?사람|Kimden|Gönderen|Feladó"
+    "|Expéditeur|Remitente|Mittente|Odesílatel|Remetente|Avsändare|Afzender|De la|Expeditor"
+)
+SUBJECT_LABELS = (
+    "主[ \\t　]*[题題旨]|Subject|Betreff|Objet|Sujet|Asunto|Oggetto|Assunto|Onderwerp|Emne|Ämne|Temat|Aihe"
+    "|Тема|件名|제목|Konu|Tárgy|Předmět|Subiect"
+)
+DATE_LABELS = (
+    "发送时间|发件时间|发送日期|寄件日期|傳送時間|發送時間|发送于|日[ \\t　]*期|时间|時間|Sent at|Sent|Date"
+    "|Gesendet(?: am)?|Datum|Envoyé(?: le)?|Enviado(?: el| em)?|Fecha|Inviato|Data"
+    "|Enviada(?: em)?|Verzonden|Sendt|Dato|Skickat|Wysłano|Lähetetty|Päivämäärä|Отправлено|Дата|送信日時|日付"
+    "|日時|보낸 ?날짜|날짜|Gönderilme Tarihi|Tarih|Elküldve|Dátum|Odesláno|Trimis"
+)
+TO_LABELS = (
+    "收件人|收件者|抄送人?|副本|To|Cc|An|À|Para|Per|A|Aan|Til|Till|Do|Komu|Vastaanottaja|Кому|Копия|宛先"
+    "|받는 ?사람|참조|Kime|Címzett|Kopie|Kopia|Copie|Pour|Către|Reply-To"
+)
 LABELLED = re.compile(
-    rf"[ \t>*|]*(?:(?P<sender>{FROM_LABELS})|(?P<subject>{SUBJECT_LABELS})|(?P<date>{DATE_LABELS})|(?P<recipient>{TO_LABELS}))[ \t　*]*(?:[:：]|\|)", re.IGNORECASE)
+    rf"[ \t>*|]*(?:(?P<sender>{FROM_LABELS})|(?P<subject>{SUBJECT_LABELS})|(?P<date>{DATE_LABELS})"
+    rf"|(?P<recipient>{TO_LABELS}))[ \t　*]*(?:[:：]|\|)",
+    re.IGNORECASE,
+)
 
-ORIGINAL = ("原始邮件|原始信件|邮件原件|原邮件|回复的原邮件|原始郵件|原郵件|Original Message|Original Mail|Original e-?mail|Original Appointment|Original|Replied Message|Reply Separator|Reply message"
-            "|Ursprüngliche Nachricht|Ursprüngliche E-?Mail|Original-?Nachricht|Message d[’'\x60]origine|Message original|Mensaje original|Messaggio originale|Mensagem original|Oorspronkelijk bericht"
-            "|Oprindelig meddelelse|Ursprungligt meddelande|Opprinnelig melding|Alkuperäinen viesti|Oryginalna wiadomość|Wiadomość oryginalna|Původní zpráva|Eredeti üzenet"
-            "|Исходное сообщение|Оригинальное сообщение|元のメッセージ|원본 ?메시지|원본 ?메일|Orijinal mesaj|Mesaj original")
-FORWARDED = ("转发邮件信息|转发邮件|转发的邮件|轉寄郵件|轉寄的郵件|轉寄訊息|已转发邮件|Forwarded message|Forwarded mail|Forward(?:ed)? by .{1,80}|Begin forwarded message|Weitergeleitete Nachricht|Anfang der weitergeleiteten (?:Nachricht|E-?Mail)"
-             "|Message transféré|Message transmis|Début du message (?:réexpédié|transféré)|Mensaje reenviado|Inicio del mensaje reenviado|Messaggio inoltrato|Inizio messaggio inoltrato|Mensagem (?:encaminhada|reenviada)"
-             "|Doorgestuurd bericht|Begin doorgestuurd bericht|Vidarebefordrat (?:brev|meddelande)|Videresendt (?:meddelelse|melding)|Пересланное сообщение|Пересылаемое сообщение|転送メッセージ|전달된 ?(?:메일|메시지)")
-SEPARATOR = re.compile(rf"[ \t*]*(?P<before>[-=_—－]{{2,}}[ \t]*)?(?P<word>{ORIGINAL})[ \t]*[:：]?(?P<after>[ \t]*[-=_—－]{{2,}})?[ \t*]*", re.IGNORECASE)
-FORWARD = re.compile(rf"[ \t*]*(?P<before>[-=_—－]{{2,}}[ \t]*)?(?P<word>{FORWARDED})[ \t]*[:：]?(?P<after>[ \t]*[-=_—－]{{2,}})?[ \t*]*", re.IGNORECASE)
+ORIGINAL = (
+    "原始邮件|原始信件|邮件原件|原邮件|回复的原邮件|原始郵件|原郵件|Original Message|Original Mail"
+    "|Original e-?mail|Original Appointment|Original|Replied Message|Reply Separator|Reply message"
+    "|Ursprüngliche Nachricht|Ursprüngliche E-?Mail|Original-?Nachricht|Message d[’'\x60]origine"
+    "|Message original|Mensaje original|Messaggio originale|Mensagem original|Oorspronkelijk bericht"
+    "|Oprindelig meddelelse|Ursprungligt meddelande|Opprinnelig melding|Alkuperäinen viesti"
+    "|Oryginalna wiadomość|Wiadomość oryginalna|Původní zpráva|Eredeti üzenet"
+    "|Исходное сообщение|Оригинальное сообщение|元のメッセージ|원본 ?메시지|원본 ?메일|Orijinal mesaj|Mesaj original"
+)
+FORWARDED = (
+    "转发邮件信息|转发邮件|转发的邮件|轉寄郵件|轉寄的郵件|轉寄訊息|已转发邮件|Forwarded message"
+    "|Forwarded mail|Forward(?:ed)? by .{1,80}|Begin forwarded message|Weitergeleitete Nachricht"
+    "|Anfang der weitergeleiteten (?:Nachricht|E-?Mail)"
+    "|Message transféré|Message transmis|Début du message (?:réexpédié|transféré)|Mensaje reenviado"
+    "|Inicio del mensaje reenviado|Messaggio inoltrato|Inizio messaggio inoltrato|Mensagem (?:encaminhada"
+    "|reenviada)"
+    "|Doorgestuurd bericht|Begin doorgestuurd bericht|Vidarebefordrat (?:brev|meddelande)"
+    "|Videresendt (?:meddelelse|melding)|Пересланное сообщение|Пересылаемое сообщение|転送メッセージ"
+    "|전달된 ?(?:메일|메시지)"
+)
+SEPARATOR = re.compile(
+    rf"[ \t*]*(?P<before>[-=_—－]{{2,}}[ \t]*)?(?P<word>{ORIGINAL})[ \t]*[:：]?(?P<after>[ \t]*[-=_—－]{{2,}})?[ \t*]*", re.IGNORECASE
+)
+FORWARD = re.compile(
+    rf"[ \t*]*(?P<before>[-=_—－]{{2,}}[ \t]*)?(?P<word>{FORWARDED})[ \t]*[:：]?(?P<after>[ \t]*[-=_—－]{{2,}})?[ \t*]*", re.IGNORECASE
+)
 FORWARD_SUBJECT = re.compile(r"\s*(?:fwd?|wg|tr|rv|enc|doorst|vb|vs|pd|i|转发|轉寄|轉發|转寄|转)\s*(?:\[\d+\])?\s*[:：]", re.IGNORECASE)
 RULE = re.compile(r"[ \t]*[-_=—*]{5,}[ \t]*")
 
 VERB = re.compile(
-    r"\b(?:wrote|writes|schrieb|schreibt|a [ée]crit|escribi[óo]|ha scritto|scrive|escreveu|schreef|geschreven|skrev|skreiv|kirjoitti|napisał(?:a|\(a\))?|pisze|napsal(?:a|\(a\))?|napísal|írta"
-    r"|написал(?:а|\(а\))?|пишет|пише|написав|yazdı|ha escrit|a scris|έγραψε|đã viết|menulis|rašė)(?![\w])|写道|寫道|写到|のメール|書きました|님이 (?:작성|쓴)|작성\s*[:：]", re.IGNORECASE)
+    r"\b(?:wrote|writes|schrieb|schreibt|a [ée]crit|escribi[óo]|ha scritto|scrive|escreveu|schreef|geschreven"
+    r"|skrev|skreiv|kirjoitti|napisał(?:a|\(a\))?|pisze|napsal(?:a|\(a\))?|napísal|írta"
+    r"|написал(?:а|\(а\))?|пишет|пише|написав|yazdı|ha escrit|a scris|έγραψε|đã viết|menulis|rašė)(?![\w])"
+    r"|写道|寫道|写到|のメール|書きました|님이 (?:작성|쓴)|작성\s*[:：]",
+    re.IGNORECASE,
+)
 EVIDENCE = re.compile(r"@|\b\d{1,2}[:：h.]\d{2}\b|\b(?:19|20)\d{2}\b|(?:19|20)\d{2}年|\b\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b")
-OPENER = re.compile(r"[ \t*]*(?:On|Am|Le|El|Il|Em|No dia|Op|Den|Kl|På|W dniu|Dnia|Dne|At|In|Pe|Vào|Pada|在|于|於|\d{1,4}[-./年])(?=[\s\d,，:：])?", re.IGNORECASE)
-ATTRIBUTION_END = re.compile(r"[:：][ \t*\"]*$|(?:wrote|写道|寫道|schrieb|écrit|escribió|scritto)[ \t]*$", re.IGNORECASE)
+OPENER = re.compile(
+    r"[ \t*-]*(?:(?:On|Am|Le|El|Il|Em|No dia|Op|Den|Kl|På|W dniu|Dnia|Dne|At|In|Pe|Vào|Pada)(?=[\s\d,.:])"
+    r"|在|于|於|\d{1,4}[-./年])",
+    re.IGNORECASE,
+)
+ATTRIBUTION_END = re.compile(r"[:：][ \t*\"]*$|(?:wrote|写道|寫道|schrieb|écrit|escribió|scritto)[ \t]*-{0,8}[ \t]*$", re.IGNORECASE)
 DATED_SENDER = re.compile(r"[ \t]*\d{4}(?:[-/.]|年)\s?\d{1,2}(?:[-/.]|月)\s?\d{1,2}.{0,120}<[^<>@\s]+@[^<>\s]+>[ \t]*[:：]")
 QUOTING = re.compile(r"[ \t]*(?:Quoting|Zitat von|Citando a?|Quoted from|Selon|引用)\s.{1,200}[:：][ \t]*", re.IGNORECASE)
 
 QUOTED_LINE = re.compile(rf"{QUOTE_MARK}|[ \t]{{0,3}}(?:>(?!From )|＞|&gt;)")
 SIGNATURE_MARK = re.compile(r"--[ \t]?|--\xa0|– |—")
+SENT = (
+    "Sent|Envoyé|Inviato|Enviado|Enviada|Gesendet|Verzonden|Verstuurd|Sendt|Skickat|Lähetetty|Wysłan[eo]"
+    "|Отправлено|Odesláno|Trimis|Gönderildi"
+)
+MY = "my|mon|ma|meinem?r?|mi|(?:il )?mio|(?:la )?mia|(?:o )?meu|minha|mijn|min|mit|moje(?:go|j)|моего|mého|meul"
+DEVICE = (
+    "iPhone|iPad|iPod|Android|Samsung|Galaxy|BlackBerry|Outlook|Yahoo|AOL|Hotmail|Windows|Nokia|Lumia|Huawei|Xiaomi|Redmi"
+    "|OnePlus|HTC|Xperia|Pixel|Nexus"
+    "|Motorola|Verizon|AT&T|T-Mobile|Wireless|phone|mobile?|tablet|handheld|device|Proton ?Mail|Gmail|Thunderbird|Mail for"
+    "|Apple Mail|App Suite|Mailspring|Spark"
+)
+BRAND = "网易|QQ|手机|新浪|搜狐|华为|小米|Foxmail|iPhone|iPad|Outlook|阿里|安卓|189|139|移动|vivo|OPPO|魅族|三星|荣耀"
+#: a whole line that a mobile client adds; "Sent from the warehouse" and "来自华为商城的订单" are none
 MOBILE = re.compile(
-    r"[ \t>*(\[]*(?:(?:Sent|Envoyé|Inviato|Enviado|Gesendet|Verzonden|Sendt|Skickat|Lähetetty|Wysłan[eo]|Verstuurd|Enviada|Отправлено|Odesláno|Trimis|Gönderildi)\s(?:from|via|by|using|with|de|depuis|à partir de|dal?|con|desde|do|pelo|von|mit|vanaf|van|met|fra|från|z|с|din)\b.{0,70}"
-    r"|Get Outlook for .{1,30}|Von meinem .{1,40} gesendet|Diese Nachricht wurde von meinem .{1,60}|Télécharge[rz] Outlook .{1,30}|Obtener Outlook .{1,40}|Outlook für .{1,30}"
-    r"|(?:本邮件|此邮件)?[发發]自(?:我的|网易|QQ|手机|新浪|搜狐|华为|小米|Foxmail|iPhone|iPad|Outlook|阿里|安卓|189|139|移动|vivo|OPPO|魅族|三星|荣耀).{0,40}"
-    r"|(?:来自|來自)(?:我的|网易|QQ|手机|新浪|华为|小米|Foxmail|iPhone|阿里|安卓|vivo|OPPO|魅族|三星|荣耀).{0,40}|[从從](?:我的|\s?Windows|网易|手机|QQ|iPhone).{0,40}(?:[发發]送|[发發]出|傳送|寄出)"
-    r"|(?:获取|獲取|下载|取得)\s?(?:适用于|適用於)?.{0,12}\s?Outlook.{0,20}|[发發]送自.{1,40}|从 ?Windows ?版邮件发送|傳送自.{1,40}|從我的.{1,20}傳送|iPhoneから送信|나의 .{1,20}에서 보냄)[ \t.。)\]>*]*", re.IGNORECASE)
+    rf"[ \t>*(\[]*(?:(?:{SENT})\s(?:\S+\s){{0,3}}?(?:(?:{MY})\s\S.{{0,60}}|.{{0,30}}\b(?:{DEVICE})\b.{{0,40}})"
+    r"|Get Outlook for .{1,30}|Von meinem .{1,40} gesendet|Diese Nachricht wurde von meinem .{1,60}"
+    r"|Télécharge[rz] Outlook .{1,30}|Obtener Outlook .{1,40}|Outlook für .{1,30}"
+    rf"|(?:本邮件|此邮件)?[发發来來]自\s?(?:我的.{{1,30}}|(?:{BRAND})[^的，。,!！?？]{{0,16}})"
+    rf"|[从從]\s?(?:我的|Windows|{BRAND}).{{0,20}}(?:[发發]送|[发發]出|傳送|寄出)"
+    r"|(?:获取|獲取|下载|取得)\s?(?:适用于|適用於)?.{0,12}\s?Outlook.{0,20}"
+    r"|(?:[发發]送自|傳送自)\s?.{0,20}(?:Outlook|iPhone|iPad|Android|手机|手機|邮箱|郵件|邮件).{0,20}"
+    r"|iPhoneから送信|나의 .{1,20}에서 보냄)[ \t.。)\]>*]*",
+    re.IGNORECASE,
+)
 LIST_FOOTER = re.compile(r"_{20,}|-{20,}|={20,}")
 LIST_WORDS = re.compile(r"mailing list|unsubscribe|listinfo|退订|取消订阅|listserv|groups\.|to post to this", re.IGNORECASE)
 MAX_SIGNATURE = 12
@@ -110,7 +169,13 @@ def find_cut(lines: Sequence[str], quoted: Sequence[bool], forward: bool) -> tup
         if quoted[i] or len(line) > 1000 or not line.strip():
             continue
         match = FORWARD.fullmatch(line)
-        if match and (match["before"] or match["after"] or labels_follow(lines, i + 1) or "begin" in line.lower() or line.rstrip().endswith((":", "："))):
+        if match and (
+            match["before"]
+            or match["after"]
+            or labels_follow(lines, i + 1)
+            or "begin" in line.lower()
+            or line.rstrip().endswith((":", "："))
+        ):
             return never, i
         match = SEPARATOR.fullmatch(line)
         if match and (both_rules(match) or labels_follow(lines, i + 1)):
@@ -183,7 +248,13 @@ def attribution_start(lines: Sequence[str], quoted: Sequence[bool], end: int) ->
             return start
         if plain < 0 and start == end and len(window) < 300:
             plain = start
-    if plain < 0 and len(window) < 400 and VERB.search(lines[end]) and EVIDENCE.search(lines[end - 1] + lines[end] if end else lines[end]) and "@" in window:
+    if (
+        plain < 0
+        and len(window) < 400
+        and VERB.search(lines[end])
+        and EVIDENCE.search(lines[end - 1] + lines[end] if end else lines[end])
+        and "@" in window
+    ):
         plain = end
     return plain
 
@@ -220,7 +291,9 @@ def drop_quotations(lines: Sequence[str], quoted: Sequence[bool], stop: int, dro
 def block_end(lines: Sequence[str], quoted: Sequence[bool], start: int) -> int:
     """The end of a separator and the header lines under it."""
     end = start + 1
-    while end < len(lines) and not quoted[end] and (not lines[end].strip() or LABELLED.match(lines[end]) or SEPARATOR.fullmatch(lines[end])):
+    while (
+        end < len(lines) and not quoted[end] and (not lines[end].strip() or LABELLED.match(lines[end]) or SEPARATOR.fullmatch(lines[end]))
+    ):
         end += 1
     return end
 
@@ -232,7 +305,7 @@ def drop_signature(lines: Sequence[str], dropped: set[int]) -> None:
     for place, i in enumerate(written[begin:], begin):
         rest = written[place + 1 :]
         line = lines[i]
-        if MOBILE.fullmatch(line) and len(line) < 90 and place:
+        if len(line) < 90 and place and MOBILE.fullmatch(line):
             dropped.add(i)
             if len(rest) <= 2 and all(len(lines[j]) < 60 for j in rest) and not any(ends_sentence(lines[j]) for j in rest):
                 dropped.update(rest)
@@ -240,7 +313,9 @@ def drop_signature(lines: Sequence[str], dropped: set[int]) -> None:
             if len(rest) <= 3 * MAX_SIGNATURE:
                 dropped.update((i, *rest))
                 return
-        elif place and LIST_FOOTER.fullmatch(line.strip()) and len(rest) <= MAX_SIGNATURE and any(LIST_WORDS.search(lines[j]) for j in rest):
+        elif (
+            place and LIST_FOOTER.fullmatch(line.strip()) and len(rest) <= MAX_SIGNATURE and any(LIST_WORDS.search(lines[j]) for j in rest)
+        ):
             dropped.update((i, *rest))
             return
 

@@ -110,6 +110,7 @@ def read_mail(raw: bytes, max_bytes: int = MAX_BYTES) -> Mail:
         raise Unreadable(f"This is no mail. {what}. Send the message as it is, or export it in .eml form (RFC 5322).")
     body = Body()
     walk(root, body)
+    speak_by_name(root, body)
     hint = charset_hint(root)
     subject = header_text(root.first("subject"), hint)[:MAX_SUBJECT]
     sender = find_sender(root, hint)
@@ -198,7 +199,9 @@ def walk(part: Part, body: Body) -> None:
         choose(part, body)
     elif part.media_type == "multipart/related" and part.children:
         start = part.type_parameters.get("start", "").strip("<> ")
-        chosen = next((c for c in part.children if start and c.first("content-id").decode("ascii", "replace").strip("<> ") == start), part.children[0])
+        chosen = next(
+            (c for c in part.children if start and c.first("content-id").decode("ascii", "replace").strip("<> ") == start), part.children[0]
+        )
         for child in (chosen, *(c for c in part.children if c is not chosen)):
             if child is chosen or child.children:
                 walk(child, body)
@@ -216,6 +219,14 @@ def walk(part: Part, body: Body) -> None:
         body.files.append(part)
 
 
+def speak_by_name(root: Part, body: Body) -> None:
+    """Where nothing else is the letter, the first part is it, also when the client gave its text a file name."""
+    first = next(leaves(root))
+    if not body.texts and first in body.files and first.media_type in {"text/plain", "text/html"} and not first.disposition:
+        body.files.remove(first)
+        add_text(first, body)
+
+
 def is_text(part: Part) -> bool:
     """Whether a leaf is part of the letter itself rather than something attached to it."""
     if part.disposition == "attachment":
@@ -228,9 +239,13 @@ def is_text(part: Part) -> bool:
 
 
 def choose(part: Part, body: Body) -> None:
-    """multipart/alternative (RFC 2046 section 5.1.4): the plain text where it says something, else the HTML; files below either are kept."""
+    """multipart/alternative (RFC 2046 section 5.1.4): the plain text where it says something, else the HTML; files are kept."""
     plain = [c for c in part.children if c.media_type == "text/plain" and is_text(c)]
-    rich = [c for c in part.children if c not in plain and any(leaf.media_type == "text/html" and leaf.disposition != "attachment" for leaf in leaves(c))]
+    rich = [
+        c
+        for c in part.children
+        if c not in plain and any(leaf.media_type == "text/html" and leaf.disposition != "attachment" for leaf in leaves(c))
+    ]
     other = [c for c in part.children if c not in plain and c not in rich]
     side = Body()
     for child in plain:
@@ -246,7 +261,11 @@ def choose(part: Part, body: Body) -> None:
         side.notes.extend(taken.notes)
         rich = rich[:-1]
     for child in rich:
-        side.files.extend(leaf for leaf in leaves(child) if not (leaf.media_type in {"text/html", "text/plain"} and leaf.disposition != "attachment" and not own_name(leaf)))
+        side.files.extend(
+            leaf
+            for leaf in leaves(child)
+            if not (leaf.media_type in {"text/html", "text/plain"} and leaf.disposition != "attachment" and not own_name(leaf))
+        )
     for child in other:
         if child.children:
             walk(child, side)
@@ -340,7 +359,9 @@ def make_file(part: Part) -> File:
     name = re.split(r"[/\\]", name.strip().rstrip("/\\"))[-1].strip()
     if not name and part.media_type in MESSAGES:
         name = embedded_name(data)
-    inline = part.disposition == "inline" or (part.disposition != "attachment" and part.parent == "multipart/related" and bool(part.first("content-id")))
+    inline = part.disposition == "inline" or (
+        part.disposition != "attachment" and part.parent == "multipart/related" and bool(part.first("content-id"))
+    )
     return File(name[-200:], part.media_type, len(data), hashlib.sha256(data).hexdigest(), inline, data)
 
 

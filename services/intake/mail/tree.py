@@ -29,14 +29,16 @@ MBOX_LINE = re.compile(rb">?From [^\n]*\n")
 KNOWN_FIELD = re.compile(
     rb"(?:from|to|cc|bcc|subject|date|message-id|in-reply-to|references|reply-to|sender|return-path|received|delivered-to|mime-version"
     rb"|content-[a-z-]+|x-[a-z0-9-]+|dkim-signature|authentication-results|list-[a-z-]+|auto-submitted|precedence|importance|user-agent"
-    rb"|envelope-to|status|lines|organization|thread-[a-z]+|resent-[a-z-]+|errors-to|apparently-to|feedback-id)[ \t]*:", re.IGNORECASE)
+    rb"|envelope-to|status|lines|organization|thread-[a-z]+|resent-[a-z-]+|errors-to|apparently-to|feedback-id)[ \t]*:",
+    re.IGNORECASE,
+)
 PLAUSIBLE_FIELD = re.compile(rb"[A-Za-z][A-Za-z0-9_-]{0,75}[ \t]*:")
 MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+*-]+")
 LOST_BOUNDARY = re.compile(rb"(?:^|\n)--([^\r\n]{1,200}?)[ \t]*\r?\n(?=content-)", re.IGNORECASE)
 NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\s]")
 
 
-class Part(msgspec.Struct):
+class Part(msgspec.Struct, eq=False):
     """One part: its headers (names in lower case), its type, and the range of its body in the whole mail. Not kept beyond the reading."""
 
     whole: bytes

@@ -17,7 +17,10 @@ MAX_PARAMETERS = 400
 FOLD = re.compile(rb"[ \t]*\r?\n[ \t]*|[ \t]*\r[ \t]*|\x00")
 CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 #: charset, optional language (RFC 2231 section 5), B or Q, text up to "?=" or, where the line was cut, up to the end
-WORD = re.compile(r"=\?([A-Za-z0-9_.:+\-]{1,60})(?:\*[A-Za-z0-9-]{0,20})?\?([bBqQ])\?((?:[^?\r\n]|\?(?!=))*+)(?:\?=|(?<=[A-Za-z0-9+/=_.-])\Z)")
+WORD = re.compile(
+    r"=\?([A-Za-z0-9_.:+\-]{1,60})(?:\*[A-Za-z0-9-]{0,20})?\?([bBqQ])\?((?:[^?\r\n]|\?(?!=))*+)(?:\?="
+    r"|(?<=[A-Za-z0-9+/=_.-])\Z)"
+)
 PARAMETER = re.compile(r"[;\s]\s*+([A-Za-z][A-Za-z0-9_.\-]*+(?:\*[0-9]{1,4})?+\*?+)\s*+=\s*+(\"(?:[^\"\\]|\\.)*+\"?+|[^;]*+)", re.DOTALL)
 SEGMENT = re.compile(r"(.+?)(?:\*(\d+))?(\*)?")
 ESCAPED = re.compile(r"\\([\"\\])")

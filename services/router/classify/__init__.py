@@ -1,4 +1,6 @@
-"""Understanding complaints: category with calibrated confidence and reasons, and the facts in the text. Pure apart from reading the model file once.
+"""Understanding complaints: category with calibrated confidence and reasons, and the facts in the text.
+
+Pure, apart from reading the model file once.
 
 `understand` is the one call for the router's spine; `classify_lines` is the same for the command line.
 """

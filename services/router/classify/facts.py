@@ -16,6 +16,7 @@ from shared.complaint import Locale
 from shared.policy import OrderFormat, Policy
 
 READ = 6000
+DIGIT = re.compile(r"\d")
 LABEL = re.compile(
     r"(?:订单编号|订单号码?|订单|訂單編號|訂單號碼|訂單|单号|單號|编号|編號|order(?:\s+(?:number|no\.?|id|ref(?:erence)?))?|purchase)\s*(?:是|为|為|is)?\s*[:：#＃\-]*\s*$",
     re.IGNORECASE,
@@ -32,22 +33,35 @@ NUMBER = re.compile(r"(?<![\dA-Za-z#])(?:\+|00|\()?\d[\d\s().\-]{6,18}\d(?![\dA-
 SAID_PHONE = re.compile(
     r"(?:电话|電話|手机|手機|致电|联系|聯絡|call|phone|tel|mobile|number|cell|reach me|contact)[^\d+(]{0,16}$", re.IGNORECASE
 )
+#: Where a number without a country code may belong, by the language of the text.
+REGIONS: dict[str, tuple[str, ...]] = {Locale.ZH_TW: ("TW", "HK"), Locale.EN: ("US", "GB")}
 AMOUNT = re.compile(
     r"(?:(?P<sign>[¥￥$£€]|nt\$|hk\$|us\$|rmb)\s?(?P<a>\d[\d,]{0,11}(?:\.\d{1,2})?))"
     r"|(?:(?P<b>\d[\d,]{0,11}(?:\.\d{1,2})?)\s?(?P<wan>万|萬)?(?P<unit>多?(?:元|块|塊|圆|圓)|rmb|dollars?|bucks|usd|pounds?|quid|gbp|euros?|eur))",
     re.IGNORECASE,
 )
+HAN_DAY = r"今天|明天|后天|後天|本周|这周|這週|本月|月底|下班|周末|週末|[周週][一二三四五六日天]|\d{1,2}月\d{1,2}[日号號]?|\d{1,2}[号號]"
+HAN_SPAN = r"\d+(?:个|個)?(?:小时|小時|工作日|天)"
+LATIN_DAY = (
+    r"(?:(?:next |this )?(?:monday|tuesday|wednesday|thursday|friday|saturday|sunday|weekend|week)|tomorrow|today|tonight"
+    r"|the end of (?:the )?(?:day|week|month)|\d{1,2}(?:st|nd|rd|th)?(?: of)? [a-z]{3,9}|[a-z]{3,9} \d{1,2}(?:st|nd|rd|th)?"
+    r"|\d+ (?:hours|days|working days|business days))"
+)
 WANTED_BY = re.compile(
-    r"(?:(?:今天|明天|后天|後天|本周|这周|這週|本月|月底|下班|周末|週末|[周週][一二三四五六日天]|\d{1,2}月\d{1,2}[日号號]?|\d{1,2}[号號]|\d+(?:个|個)?(?:小时|小時|工作日|天))(?:之前|以前|之内|以内|之內|以內|前|内|內))"
-    r"|(?:\b(?:by|before|no later than|within)\s+(?:(?:next |this )?(?:monday|tuesday|wednesday|thursday|friday|saturday|sunday|weekend|week)|tomorrow|today|tonight|the end of (?:the )?(?:day|week|month)|\d{1,2}(?:st|nd|rd|th)?(?: of)? [a-z]{3,9}|[a-z]{3,9} \d{1,2}(?:st|nd|rd|th)?|\d+ (?:hours|days|working days|business days)))",
+    rf"(?:(?:{HAN_DAY}|{HAN_SPAN})(?:之前|以前|之内|以内|之內|以內|前|内|內))|(?:\b(?:by|before|no later than|within)\s+{LATIN_DAY})",
     re.IGNORECASE,
 )
 MODEL_WORD = re.compile(r"(?:型号|型號|model(?: number| no\.?)?)\s*(?:是|为|為|is)?\s*[:：]?\s*([A-Za-z0-9][\w\-+/]{1,24})", re.IGNORECASE)
-BOUGHT = re.compile(
-    r"(?:买|購買|购买|買|订购|訂購|入手)(?:了|的)?(?:你们|你們|您们|贵店|一)?(?:家)?(?:的)?(?:[一两兩几幾\d]?[个個台件部只支条條套本瓶箱双雙把盒袋张張款块塊])(?P<han>[\u4e00-\u9fffA-Za-z0-9 ]{2,10}?)(?=[，,。.!！?？\s]|用|坏|壞|到|收|就|不|没|沒|质|品|才|有|的|$)"
-    r"|\b(?:bought|ordered|purchased|got)\s+(?:a|an|this|the|these|your)\s+(?P<latin>[a-z][a-z\- ]{2,28}?)(?=\s+(?:from|last|on|in|for|and|but|at|that|it|which|with|as|to|because|online)\b|[.,!?;]|$)",
-    re.IGNORECASE,
+BOUGHT_HAN = (
+    r"(?:买|購買|购买|買|订购|訂購|入手)(?:了|的)?(?:你们|你們|您们|贵店|一)?(?:家)?(?:的)?"
+    r"(?:[一两兩几幾\d]?[个個台件部只支条條套本瓶箱双雙把盒袋张張款块塊])(?P<han>[\u4e00-\u9fffA-Za-z0-9 ]{2,10}?)"
+    r"(?=[，,。.!！?？\s]|用|坏|壞|到|收|就|不|没|沒|质|品|才|有|的|$)"
 )
+BOUGHT_LATIN = (
+    r"\b(?:bought|ordered|purchased|got)\s+(?:a|an|this|the|these|your)\s+(?P<latin>[a-z][a-z\- ]{2,28}?)"
+    r"(?=\s+(?:from|last|on|in|for|and|but|at|that|it|which|with|as|to|because|online)\b|[.,!?;]|$)"
+)
+BOUGHT = re.compile(rf"{BOUGHT_HAN}|{BOUGHT_LATIN}", re.IGNORECASE)
 CLAUSE_END = re.compile(r"[，,。.!！?？;；\n]")
 
 
@@ -64,7 +78,7 @@ def find(text: str, language: str, policy: Policy) -> list[Fact]:
     """Every fact but the demand, in the order of the text. Phones in E.164, amounts as plain numbers, the rest as written."""
     read = text[:READ]
     found = [*_products(read), *_wanted(read)]
-    if any(char.isdigit() for char in read):
+    if DIGIT.search(read):
         orders = list(_orders(read, policy))
         found += [*orders, *_phones(read, language, policy, orders), *_amounts(read)]
     return sorted(found, key=lambda fact: fact.start)
@@ -101,7 +115,7 @@ def _orders(text: str, policy: Policy) -> Iterator[Fact]:
             start, end = match.span()
             before = text[max(0, start - 28) : start]
             has_label = LABEL.search(before) is not None
-            blocked = (NOT_ORDER.search(before) is not None and not has_label) or (CARRIER.match(match[0]) is not None and not has_label)
+            blocked = NOT_ORDER.search(before) is not None or (CARRIER.match(match[0]) is not None and not has_label)
             mobile = CHINESE_MOBILE.fullmatch(match[0]) is not None and not has_label
             if blocked or mobile or (need_label and not has_label) or taken & set(range(start, end)):
                 continue
@@ -121,13 +135,7 @@ def _phones(text: str, language: str, policy: Policy, orders: list[Fact]) -> Ite
         international = match[0].startswith(("+", "00"))
         if not international and not SAID_PHONE.search(text[max(0, match.start() - 24) : match.start()]) and language != Locale.ZH_TW:
             continue
-        for region in (
-            ("TW", "HK")
-            if language == Locale.ZH_TW
-            else (policy.phone_region, "US", "GB")
-            if language == Locale.EN
-            else (policy.phone_region,)
-        ):
+        for region in REGIONS.get(language) or (policy.phone_region,):
             number = _e164(match[0], region)
             if number:
                 taken.append(match.span())

@@ -44,6 +44,7 @@ SIMPLIFIED_ONLY = (
 )
 CANTONESE = frozenset("嘅咗喺嚟佢哋嘢啲冇唔咁攞")
 HAN = re.compile(r"[\u3400-\u9fff]")
+HAN_RUNS = re.compile(r"[\u3400-\u9fff]+")
 LATIN_WORD = re.compile(r"[A-Za-z]{2,}")
 #: Full-width ASCII, odd spaces and quotes, and the one capital whose lower case is two characters.
 WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 32, 0xA0: 32, 0x2019: 39, 0x2018: 39, 0x130: ord("i")}
@@ -58,14 +59,15 @@ def fold(text: str) -> str:
 def language(text: str, default: str = "") -> str:
     """zh-CN, zh-TW or en by the characters used; `default` (or zh-CN) where the text does not tell."""
     sample = text[:4000]
-    han = len(HAN.findall(sample))
+    han = len(sample) - len(HAN_RUNS.sub("", sample))
     latin = len(LATIN_WORD.findall(sample))
     if not han and not latin:
         return default or Locale.ZH_CN.value
     if latin > 2 * han or not han:
         return Locale.EN.value
-    traditional = sum(map(sample.count, TRADITIONAL_ONLY & set(sample))) + sum(map(sample.count, CANTONESE & set(sample)))
-    simplified = sum(map(sample.count, SIMPLIFIED_ONLY & set(sample)))
+    used = set(sample)
+    traditional = sum(map(sample.count, TRADITIONAL_ONLY & used)) + sum(map(sample.count, CANTONESE & used))
+    simplified = sum(map(sample.count, SIMPLIFIED_ONLY & used))
     if traditional == simplified:
         return default if default in {Locale.ZH_CN.value, Locale.ZH_TW.value} else Locale.ZH_CN.value
     return Locale.ZH_TW.value if traditional > simplified else Locale.ZH_CN.value

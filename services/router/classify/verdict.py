@@ -15,8 +15,10 @@ from services.router.classify.wording import RuleHit
 from shared.complaint import Category, Locale, Reason
 from shared.policy import Policy
 
-#: What the customer ticked on a form counts like a strong rule.
-HINT_WEIGHT = 2.5
+#: What the customer ticked on a form counts like four strong rules.
+HINT_WEIGHT = 14.0
+#: Rules must speak at least so strongly for a second category before it is named.
+MEANT = 1.5
 #: At most so many of the customer's words, and so many rules, stand in the reasons.
 WORDS = 4
 RULES = 3
@@ -51,7 +53,7 @@ def judge(whole: str, folded: str, hint: str, policy: Policy) -> Verdict:
     best, next_best = guesses
     rules = policy.review
     review = best.probability < rules.threshold or best.probability - next_best.probability < rules.margin or not folded.strip()
-    meant = {hit.rule.category for hit in hits} - {Category.OTHER}
+    meant = {category for category, score in wording.scores(hits).items() if score >= MEANT and category is not Category.OTHER}
     likely = [model.classes[int(i)] for i in order[1:4] if float(probabilities[i]) >= rules.secondary]
     reasons = _rule_reasons(whole, best.category, hits)
     reasons += _other_reasons(policy, model, (int(order[0]), rows, values), guesses, review=review, hint=hint)

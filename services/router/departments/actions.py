@@ -6,7 +6,7 @@ the department's work. docs/domain.md sections 3 to 6.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -83,7 +83,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything one action writes. event None: nothing changes. met: clocks that stop. due: clocks set anew. ended: takes no follow-ups."""
+    """Everything one action writes. event None: nothing changes. met: clocks that stop. due: clocks set anew. ended: no follow-ups."""
 
     standing: Standing
     event: Event | None = None
@@ -115,33 +115,10 @@ def plan(case: Case, action: Action, moment: Moment) -> Change:
 
     Raises IllegalTransition where the state does not allow it, RuleViolation (Stale, Unanswered) where a rule of the house does not.
     """
-    match action:
-        case Claiming():
-            return _claim(case, action, moment)
-        case Progress():
-            return _progress(case, action, moment)
-        case Ask():
-            return _ask(case, action, moment)
-        case Propose():
-            return _propose(case, action, moment)
-        case Answer():
-            return _answer(case, action, moment)
-        case Transfer():
-            return _transfer(case, action, moment)
-        case Resolve():
-            return _resolve(case, action, moment)
-        case Finish():
-            return _finish(case, action, moment)
-        case Reopen():
-            return _reopen(case, action, moment)
-        case Bury() | Requeue():
-            return _bury_or_requeue(case, action, moment)
-        case Prioritise():
-            return _prioritise(case, action, moment)
-        case Withdraw():
-            return _withdraw(case, action, moment)
-        case _:
-            raise TypeError(f"{type(action).__name__} is no action on a complaint")
+    step = STEPS.get(type(action)) or next((step for kind, step in STEPS.items() if isinstance(action, kind)), None)
+    if step is None:
+        raise TypeError(f"{type(action).__name__} is no action on a complaint")
+    return step(case, action, moment)
 
 
 def _claim(case: Case, action: Claiming, moment: Moment) -> Change:
@@ -181,7 +158,7 @@ def _propose(case: Case, action: Propose, moment: Moment) -> Change:
     answer_by = _later(action.answer_by, moment, "answer_by")
     detail: dict[str, Any] = {"options": msgspec.to_builtins(action.options), "cause": action.cause}
     decision = case.complaint.decision
-    # A complex complaint has to have a solution offered by the resolution clock; an ordinary one has to be solved (docs/domain.md section 4).
+    # By the resolution clock a complex complaint must have a solution offered, an ordinary one must be solved (docs/domain.md section 4).
     offered = ("resolution",) if decision is not None and decision.complex else ()
     change = _step(case, "proposed", moment, detail, met=("department_answer", *offered))
     words = Solution(customer_name=_name(case), options=action.options, cause=action.cause, answer_by=answer_by)
@@ -342,3 +319,21 @@ def _later(instant: datetime | None, moment: Moment, what: str) -> datetime | No
 
 def _name(case: Case) -> str:
     return name_of([s.submission for s in case.said])
+
+
+#: how each action is planned; a subclass of an action (an HTTP body with its token) is planned as the action
+STEPS: dict[type[Action], Callable[[Case, Any, Moment], Change]] = {
+    Claiming: _claim,
+    Progress: _progress,
+    Ask: _ask,
+    Propose: _propose,
+    Answer: _answer,
+    Transfer: _transfer,
+    Resolve: _resolve,
+    Finish: _finish,
+    Reopen: _reopen,
+    Bury: _bury_or_requeue,
+    Requeue: _bury_or_requeue,
+    Prioritise: _prioritise,
+    Withdraw: _withdraw,
+}

@@ -22,7 +22,9 @@ from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, FromQuery, HeaderParameter, PathParameter, QueryParameter, SkipValidation
 
 from services.http import AnyRequest, Problem
-from services.router.departments.auth import Keys
+from services.keys import KeyRing
+from services.openapi import KEYED
+from services.router.departments import auth
 from services.router.departments.leases import Caller, Departments
 from shared.blobs import Blobs
 from shared.complaint import State
@@ -124,14 +126,14 @@ def body(description: str, **example: Any) -> Any:
     return Body(description=description, examples=[Example(summary="example", value=example)])
 
 
-def routes(departments: Departments, keys: Keys, blobs: Blobs) -> Router:
+def routes(departments: Departments, keys: KeyRing, blobs: Blobs) -> Router:
     """Everything under /api/v1 of the router."""
 
     async def caller(request: AnyRequest) -> Caller:
-        return await keys.of_header(request.headers.get("authorization", ""))
+        return await auth.of_request(keys, request.scope["headers"])
 
     handlers = [*_queue_routes(departments), *_lease_routes(departments), *_complaint_routes(departments, blobs)]
-    return Router(PREFIX, route_handlers=handlers, dependencies={"caller": Provide(caller)}, security=[{"api_key": []}])
+    return Router(PREFIX, route_handlers=handlers, dependencies={"caller": Provide(caller)}, security=KEYED)
 
 
 def _queue_routes(departments: Departments) -> list[HTTPRouteHandler]:
@@ -170,7 +172,12 @@ def _queue_routes(departments: Departments) -> list[HTTPRouteHandler]:
         return await departments.dead(department, caller, limit)
 
     @taken("/departments/{department:str}/dead/{reference:str}/requeue", tags=tags, summary="Try a dead letter again")
-    async def requeue(department: Department, reference: Reference, caller: Who, data: Annotated[Requeue | None, body("Why.", reason="订单号已补全。")] = None) -> Acted:
+    async def requeue(
+        department: Department,
+        reference: Reference,
+        caller: Who,
+        data: Annotated[Requeue | None, body("Why.", reason="订单号已补全。")] = None,
+    ) -> Acted:
         return await departments.requeue(department, reference, data or Requeue(), caller)
 
     return [claim, settle_many, queue, dead, requeue]
@@ -238,7 +245,9 @@ def _complaint_routes(departments: Departments, blobs: Blobs) -> list[HTTPRouteH
         caller: Who,
         status: Annotated[State | None, QueryParameter(name="state")] = None,
         department: FromQuery[str] = "",
-        customer: Annotated[str, QueryParameter(max_length=320, description="A customer's id, or an e-mail address or telephone number.")] = "",
+        customer: Annotated[
+            str, QueryParameter(max_length=320, description="A customer's id, or an e-mail address or telephone number.")
+        ] = "",
         after: Annotated[str, QueryParameter(max_length=16, description="`next` of the page before.")] = "",
         limit: Limit = 50,
     ) -> Page:

@@ -1,13 +1,16 @@
 """Takes actions into the ledger: what is asked while a transaction runs is taken together by the next one (group commit).
 
 `look` reads what a batch needs, `actions.plan` (pure) decides, `write` stores all of it at once; a refused action does not touch the
-others. Two steps on one complaint at the same time collide on the key of its next event, and the batch looks again. Knows no lease.
+others. Two steps on one complaint at the same time collide on the key of its next event, and the batch looks again.
+
+The leases of a batch are looked at before its transaction and ended after it, in one round trip each. A crash in between leaves items
+in the queue whose work is done: the next claim finds them stale and takes them out.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -17,11 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.router.departments.actions import Case, Change, Moment, moves_deadlines, needs_the_customer, plan
 from shared.complaint import Deadline
-from shared.dialogue import Acted, Action
+from shared.dialogue import Acted, Action, Claiming
 from shared.errors import DeskError, KeyReused, TemporaryFailure, UnknownReference
 from shared.ledger import Ledger, complaints, deadlines, idempotency, notices, outbox, work
 from shared.ledger.outbox import Entry
 from shared.policy import Policy
+from shared.queues.contract import Outcome as LeaseEnd
+from shared.queues.contract import Queue, Settlement
 from shared.queues.department import lease_lost
 
 BATCH = 64
@@ -33,17 +38,17 @@ log = structlog.get_logger()
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One action somebody asks for. department: the only one whose complaints they may touch, empty for all.
 
-    idempotency: (key, fingerprint) of a request that carried an Idempotency-Key. leased: by virtue of a lease of that department.
-    lost: that lease is known to be lost, so that only an answer already given under the same key can be given again.
+    token: the lease by virtue of which it is asked, in the queue of `department`; empty for an action that needs none. ends: how the lease
+    ends with it. idempotency: (key, fingerprint) of a request that carried an Idempotency-Key; its answer holds though the lease has ended.
     """
 
     reference: str
     action: Action
     actor: str
     department: str = ""
+    token: str = ""
+    ends: LeaseEnd | None = None
     idempotency: tuple[str, str] | None = None
-    leased: bool = False
-    lost: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,8 +69,9 @@ class _Found(msgspec.Struct, kw_only=True):
 class Actions:
     """`one` and `many` answer when the ledger has it. forward is given the outbox entries of each committed batch."""
 
-    def __init__(self, ledger: Ledger, policy: Policy, forward: Callable[[Sequence[Entry]], None]) -> None:
+    def __init__(self, ledger: Ledger, policy: Policy, queues: Mapping[str, Queue], forward: Callable[[Sequence[Entry]], None]) -> None:
         self._ledger = ledger
+        self._queues = queues
         self._policy = policy
         self._forward = forward
         self._waiting: list[tuple[Request, asyncio.Future[Outcome]]] = []
@@ -119,27 +125,59 @@ class Actions:
                 future.set_result(answer)
 
     async def _commit(self, requests: Sequence[Request]) -> tuple[list[Outcome | Exception], list[Entry]]:
+        refusals = await self._look_at_leases(requests)
         for _ in range(TRIES):
             now = datetime.now(UTC)
             try:
                 async with self._ledger.write() as tx:
                     found = await look(tx, requests, now)
-                    answers, changes, used = self._plan(requests, found, now)
+                    answers, changes, used = self._plan(requests, refusals, found, now)
                     entries = await write(tx, changes, found.versions, used, now)
             except IntegrityError:
                 continue  # somebody else took the next step of one of these complaints: look again
+            await self._end_leases(requests, answers, refusals)
             return answers, entries
         raise TemporaryFailure("The ledger is too busy to take this. Send it again in a moment.", retry_after=2)
 
+    async def _look_at_leases(self, requests: Sequence[Request]) -> list[DeskError | None]:
+        """What refuses each request for its lease's sake, in their order."""
+        refusals: list[DeskError | None] = [None] * len(requests)
+        for department, places in _by_queue(requests):
+            try:
+                lost = set(await self._queues[department].lost([(requests[n].reference, requests[n].token) for n in places]))
+            except TemporaryFailure as error:
+                for n in places:
+                    refusals[n] = error
+                continue
+            for n in places:
+                if requests[n].reference in lost:
+                    refusals[n] = lease_lost(requests[n].reference)
+        return refusals
+
+    async def _end_leases(
+        self, requests: Sequence[Request], answers: Sequence[Outcome | Exception], refusals: Sequence[DeskError | None]
+    ) -> None:
+        """End the leases of what was taken. Failing to is harmless: the lease runs out and the item is found stale."""
+        for department, places in _by_queue(requests):
+            ends = [
+                Settlement(reference=requests[n].reference, token=requests[n].token, outcome=end)
+                for n in places
+                if (end := requests[n].ends) is not None and isinstance(answers[n], Outcome) and refusals[n] is None
+            ]
+            try:
+                await self._queues[department].settle_many(ends)
+            except TemporaryFailure as error:
+                log.warning("lease.left_to_expire", department=department, count=len(ends), reason=error.message)
+
     def _plan(
-        self, requests: Sequence[Request], found: _Found, now: datetime
+        self, requests: Sequence[Request], refusals: Sequence[DeskError | None], found: _Found, now: datetime
     ) -> tuple[list[Outcome | Exception], list[Change], list[idempotency.Answered]]:
         answers: list[Outcome | Exception] = []
         changes: list[Change] = []
         used: list[idempotency.Answered] = []
-        for request in requests:
+        for request, refusal in zip(requests, refusals, strict=True):
             try:
-                change, repeated = self._take(request, found, now)
+                change, repeated = self._take(request, refusal, found, now)
             except DeskError as error:
                 answers.append(error)
                 continue
@@ -154,7 +192,7 @@ class Actions:
             answers.append(Outcome(acted=acted(change, repeated=repeated), case=case))
         return answers, changes, used
 
-    def _take(self, request: Request, found: _Found, now: datetime) -> tuple[Change, bool]:
+    def _take(self, request: Request, refusal: DeskError | None, found: _Found, now: datetime) -> tuple[Change, bool]:
         """The change, and whether it was taken before under the same key."""
         case = found.cases.get(request.reference)
         if case is None:
@@ -164,7 +202,9 @@ class Actions:
                 raise KeyReused
             return Change(standing=case.standing), True
         elsewhere = request.department not in ("", case.complaint.department)
-        if request.lost or (request.leased and elsewhere):
+        if refusal is not None:
+            raise refusal
+        if request.token and elsewhere:
             raise lease_lost(request.reference)
         if elsewhere:
             raise UnknownReference(
@@ -173,13 +213,23 @@ class Actions:
         return plan(case, request.action, Moment(now=now, actor=request.actor, policy=self._policy)), False
 
 
+def _by_queue(requests: Sequence[Request]) -> Iterator[tuple[str, list[int]]]:
+    """Where in the batch the requests with a lease are, department by department."""
+    places: dict[str, list[int]] = {}
+    for n, request in enumerate(requests):
+        if request.token:
+            places.setdefault(request.department, []).append(n)
+    yield from places.items()
+
+
 async def look(tx: AsyncConnection, requests: Sequence[Request], now: datetime) -> _Found:
     """Read all that the batch's plans need, one statement a table."""
     references = {r.reference for r in requests}
     standings = await work.standing(tx, references)
     to_customer = {r.reference for r in requests if needs_the_customer(r.action)}
     said = await work.submissions_of(tx, to_customer)
-    addresses = {(i.kind, i.value) for stored in said.values() for s in stored for i in s.submission.customer.identities}
+    told = {r.reference for r in requests if not isinstance(r.action, Claiming)}
+    addresses = {(i.kind, i.value) for ref in told for s in said.get(ref, ()) for i in s.submission.customer.identities}
     unusable = await work.unusable(tx, addresses, now)
     due = await work.deadlines_of(tx, {r.reference for r in requests if moves_deadlines(r.action)})
     keys = [r.idempotency[0] for r in requests if r.idempotency]
@@ -216,7 +266,7 @@ async def write(
             await complaints.end_matters(tx, c.standing.complaint.reference)
     entries = [entry for c in changes for entry in c.outbox]
     await outbox.add(tx, entries, now)
-    await idempotency.add(tx, used)
+    await idempotency.add(tx, used, now)
     return entries
 
 

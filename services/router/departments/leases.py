@@ -1,7 +1,6 @@
 """The departments' desk: a queue's leases and the ledger's truth brought together, for the HTTP API and the workbench alike.
 
-The lease is looked at before an action and ended after it; in between the ledger commits. A crash between the two leaves an item in the
-queue whose work is done: the next claim finds it stale and takes it out. Nothing here knows HTTP.
+Whatever changes a complaint goes through commit.py; what is only the queue's (extend, retry) goes to the queue. Nothing here knows HTTP.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from shared.dialogue import (
     SettleOne,
     WholeStory,
 )
-from shared.errors import DeskError, LeaseLost, RuleViolation, TemporaryFailure, UnknownReference
+from shared.errors import DeskError, RuleViolation, TemporaryFailure, UnknownReference
 from shared.ledger import complaints, deadlines, notices, work
 from shared.ledger.work import Standing
 from shared.queues.contract import Dead, Done, Lease, Place, Retry, Settlement
@@ -46,6 +45,7 @@ CLAIMED = Counter("desk_claims_total", "Complaints handed to departments.", ["de
 STALE = Counter("desk_claims_stale_total", "Items that were met in a queue though there was nothing more to do.", ["department"])
 ACTED = Counter("desk_actions_total", "Actions on complaints, by kind and how they ended.", ["action", "outcome"])
 DEAD_AT_ONCE = 1000
+NOT_OURS = "-"
 
 log = structlog.get_logger()
 
@@ -67,8 +67,9 @@ class Departments:
     def __init__(self, desk: Desk) -> None:
         self._ledger = desk.ledger
         self._queues = desk.queues
+        self._stopping = desk.stopping
         self.policy = desk.policy
-        self.actions = Actions(desk.ledger, desk.policy, desk.relay.forward)
+        self.actions = Actions(desk.ledger, desk.policy, desk.queues, desk.relay.forward)
 
     def queue(self, department: str, caller: Caller) -> DepartmentQueue:
         """Raises UnknownReference for a department that is not there or not the caller's: which of the two is not said."""
@@ -82,7 +83,8 @@ class Departments:
     ) -> Claims:
         """Leases on what is most pressing, up to `wanted.n`, waiting up to `wanted.wait` for the first.
 
-        gone: returns when the caller has hung up while waiting; then nothing is claimed, since nobody would work it.
+        gone: returns when the caller has hung up while waiting; then nothing is claimed, since nobody would work it. A process that is
+        stopping keeps nobody waiting.
         """
         queue = self.queue(department, caller)
         actor = f"{department}/{wanted.worker or caller.name}"[:128]
@@ -99,7 +101,7 @@ class Departments:
                     continue
                 return Claims(leases=(), withdrawn=withdrawn)
             left = give_up_at - loop.time()
-            if left <= 0 or not await _awaited(queue.wait(left), gone):
+            if left <= 0 or not await _awaited(queue.wait(left), [self._stopping.wait(), *([gone()] if gone else [])]):
                 return Claims(leases=(), withdrawn=withdrawn)
 
     async def _hand_out(self, queue: DepartmentQueue, leases: Sequence[Lease], actor: str) -> tuple[list[Leased], int]:
@@ -110,7 +112,7 @@ class Departments:
         given: list[Leased] = []
         stale: list[Settlement] = []
         untaken: list[Settlement] = []
-        failure: TemporaryFailure | None = None
+        failure: BaseException | None = None
         for lease, outcome in zip(leases, await self.actions.many(requests), strict=True):
             match outcome:
                 case Outcome():
@@ -122,6 +124,7 @@ class Departments:
                     untaken.append(Settlement(reference=lease.reference, token=lease.token, outcome=Retry()))
                 case _:
                     # Our fault, and it would be again: the lease is left to run out, and after some of them it becomes a dead letter.
+                    failure = outcome
                     log.error("claim.failed", reference=lease.reference, exc_info=outcome)
         await _quietly(queue, [*stale, *untaken])
         CLAIMED.labels(department).inc(len(given))
@@ -147,16 +150,10 @@ class Departments:
     ) -> Acted:
         """Take an action by virtue of a lease; `ends` says how the lease ends with it. Raises LeaseLost and what refuses the action."""
         queue, bare = self._of_token(reference, token, caller)
-        lost = bool(await queue.lost([(reference, bare)]))
-        if lost and idempotency is None:
-            ACTED.labels(type(action).__name__.lower(), LeaseLost.code).inc()
-            raise lease_lost(reference)
-        request = _by_lease(reference, action, queue.department, caller, idempotency=idempotency, lost=lost)
-        answer = (await self._counted([request]))[0]
+        request = _by_lease(reference, action, queue.department, bare, caller, ends)
+        answer = (await self._counted([msgspec.structs.replace(request, idempotency=idempotency) if idempotency else request]))[0]
         if isinstance(answer, BaseException):
             raise answer
-        if ends is not None and not lost:
-            await _quietly(queue, [Settlement(reference=reference, token=bare, outcome=ends)])
         return answer.acted
 
     async def settle(self, reference: str, settlement: Settle, caller: Caller, *, idempotency: tuple[str, str] | None = None) -> Acted:
@@ -169,40 +166,36 @@ class Departments:
         return await self.act(reference, settlement.token, action, caller, ends=end, idempotency=idempotency)
 
     async def settle_many(self, department: str, settlements: Sequence[SettleOne], caller: Caller) -> Settled:
-        """End many leases of one department, in one transaction; each is taken or refused by itself."""
+        """End many leases of one department in few steps; each is taken or refused by itself."""
         queue = self.queue(department, caller)
-        bare = {s.reference: _bare(s.token, department) for s in settlements}
-        if len(bare) != len(settlements):
+        if len({s.reference for s in settlements}) != len(settlements):
             raise RuleViolation("A complaint is named twice. Settle each once in a request.")
-        lost = set(await queue.lost([(reference, token or "-") for reference, token in bare.items()]))
-        refused = [_refusal(reference, lease_lost(reference)) for reference in bare if reference in lost]
-        held = {s.reference: s for s in settlements if s.reference not in lost}
-        worked = {reference: _ending(s) for reference, s in held.items() if s.outcome != "retry"}
-        requests = [_by_lease(reference, action, department, caller) for reference, (action, _) in worked.items()]
-        answers = await self._counted(requests)
-        ends: list[Settlement] = []
+        tokens = {s.reference: _bare(s.token, department) for s in settlements}
+        requests = [
+            _by_lease(s.reference, action, department, tokens[s.reference], caller, end)
+            for s in settlements
+            if s.outcome != "retry"
+            for action, end in (_ending(s),)
+        ]
+        refused: list[Refused] = []
         taken: list[Acted] = []
-        for (reference, (_, end)), answer in zip(worked.items(), answers, strict=True):
+        for request, answer in zip(requests, await self._counted(requests), strict=True):
             if isinstance(answer, DeskError):
-                refused.append(_refusal(reference, answer))
+                refused.append(_refusal(request.reference, answer))
             elif isinstance(answer, BaseException):
                 raise answer
             else:
                 taken.append(answer.acted)
-                ends.append(Settlement(reference=reference, token=bare[reference], outcome=end))
-        await _quietly(queue, ends)
         retried = [
-            Settlement(reference=reference, token=bare[reference], outcome=Retry(s.delay))
-            for reference, s in held.items()
+            Settlement(reference=s.reference, token=tokens[s.reference], outcome=Retry(s.delay))
+            for s in settlements
             if s.outcome == "retry"
         ]
-        if retried:
-            gone = set(await queue.settle_many(retried))
-            refused += [_refusal(reference, lease_lost(reference)) for reference in gone]
-            async with self._ledger.read() as tx:
-                standings = await work.standing(tx, [s.reference for s in retried if s.reference not in gone])
-            taken += [_as_it_stands(standing) for standing in standings.values()]
-        return Settled(settled=tuple(taken), refused=tuple(refused))
+        lost = set(await queue.settle_many(retried))
+        refused += [_refusal(reference, lease_lost(reference)) for reference in sorted(lost)]
+        async with self._ledger.read() as tx:
+            standings = await work.standing(tx, [r.reference for r in retried if r.reference not in lost]) if retried else {}
+        return Settled(settled=(*taken, *map(_as_it_stands, standings.values())), refused=tuple(refused))
 
     async def by_reference(self, reference: str, action: Action, caller: Caller, *, idempotency: tuple[str, str] | None = None) -> Acted:
         """Take an action that needs no lease: reopen, prioritise, withdraw, requeue."""
@@ -317,18 +310,16 @@ class Departments:
         return answers
 
 
-async def _awaited(work_comes: Awaitable[bool], gone: Callable[[], Awaitable[object]] | None) -> bool:
-    """Whether to look into the queue again: False when the time is over or the caller has hung up."""
-    if gone is None:
-        return await work_comes
-    comes, goes = asyncio.ensure_future(work_comes), asyncio.ensure_future(gone())
+async def _awaited(work_comes: Awaitable[bool], ends: Sequence[Awaitable[object]]) -> bool:
+    """Whether to look into the queue again: False when the time is over or one of `ends` came first."""
+    comes, goes = asyncio.ensure_future(work_comes), [asyncio.ensure_future(end) for end in ends]
     try:
-        await asyncio.wait({comes, goes}, return_when=asyncio.FIRST_COMPLETED)
-        return comes.done() and not goes.done() and comes.result()
+        await asyncio.wait({comes, *goes}, return_when=asyncio.FIRST_COMPLETED)
+        return comes.done() and not any(end.done() for end in goes) and comes.result()
     finally:
-        comes.cancel()
-        goes.cancel()
-        await asyncio.gather(comes, goes, return_exceptions=True)
+        for waiting in (comes, *goes):
+            waiting.cancel()
+        await asyncio.gather(comes, *goes, return_exceptions=True)
 
 
 async def _quietly(queue: DepartmentQueue, settlements: Sequence[Settlement]) -> None:
@@ -348,11 +339,9 @@ async def _revive(queue: DepartmentQueue, reference: str) -> None:
         log.debug("requeue.not_in_redis", reference=reference)  # the relay puts it: Redis was emptied since
 
 
-def _by_lease(
-    reference: str, action: Action, department: str, caller: Caller, *, idempotency: tuple[str, str] | None = None, lost: bool = False
-) -> Request:
+def _by_lease(reference: str, action: Action, department: str, token: str, caller: Caller, ends: LeaseEnd | None) -> Request:
     actor = f"{department}/{caller.name}"[:128]
-    return Request(reference=reference, action=action, actor=actor, department=department, idempotency=idempotency, leased=True, lost=lost)
+    return Request(reference=reference, action=action, actor=actor, department=department, token=token, ends=ends)
 
 
 def _ending(settlement: Settle) -> tuple[Action, LeaseEnd]:
@@ -372,9 +361,9 @@ def _leased(department: str, lease: Lease, outcome: Outcome) -> Leased:
 
 
 def _bare(token: str, department: str) -> str:
-    """The token as the queue knows it; empty for one of another department."""
+    """The token as the queue knows it; one of another department is no token of this queue's."""
     of, _, bare = token.rpartition(":")
-    return bare if of == department else ""
+    return bare if of == department and bare else NOT_OURS
 
 
 def _as_it_stands(standing: Standing) -> Acted:

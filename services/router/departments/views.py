@@ -1,4 +1,4 @@
-"""What is shown of a complaint: to its department (Dossier), in lists (Summary), and the whole story. Pure: ledger values in, shapes out."""
+"""What is shown of a complaint: to its department (Dossier), in lists (Summary), and the whole story. Pure: ledger values to shapes."""
 
 from __future__ import annotations
 

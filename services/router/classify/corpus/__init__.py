@@ -27,6 +27,21 @@ class Line(NamedTuple):
     weight: float
 
 
+class HeldBack(NamedTuple):
+    """A judged line that is never trained on. categories: the right one first, then those that can be defended."""
+
+    text: str
+    categories: tuple[str, ...]
+    priority: str
+
+
+def held_back(folder: Path = FOLDER) -> list[HeldBack]:
+    """The held-back lines, in the order of the file."""
+    rows = [row for row in (folder / "held_back" / "lines.txt").read_text(encoding="utf-8").splitlines() if row and row[0] != "#"]
+    parts = [row.split(" | ", 2) for row in rows]
+    return [HeldBack(text, tuple(categories.split(",")), priority) for categories, priority, text in parts]
+
+
 def families(folder: Path = FOLDER) -> list[tuple[str, str]]:
     """(category, line) for every written line, in a fixed order."""
     found: list[tuple[str, str]] = []
@@ -34,7 +49,8 @@ def families(folder: Path = FOLDER) -> list[tuple[str, str]]:
         if path.name == "fills.toml":
             continue
         for category, block in tomllib.loads(path.read_text(encoding="utf-8")).items():
-            found += [(category, line.strip()) for line in str(block).strip().splitlines() if line.strip()]
+            parts = re.split(r" / |\n", str(block)) if path.name == "phrases.toml" else str(block).splitlines()
+            found += [(category, part.strip()) for part in parts if part.strip()]
     return found
 
 
@@ -48,10 +64,9 @@ def expand(pairs: list[tuple[str, str]], variants: int = 6, folder: Path = FOLDE
     for family, (category, line) in enumerate(pairs):
         draw = random.Random(zlib.crc32(f"{category}|{line}".encode()))  # noqa: S311 - fills of training lines, not a secret
         kind = _kind(line)
-        texts = [line]
+        told = _Telling(line, category, kind, by_kind[category, kind], fills, draw)
         makers = [_dressed, _dressed, _doubled, _praised, _dressed, _doubled]
-        for maker in makers[: variants - 1]:
-            texts.append(maker(line, category, kind, by_kind[category, kind], fills, draw))
+        texts = [line, *(maker(told) for maker in makers[: variants - 1])]
         lines += [Line(_filled(text, fills["slots"], draw), category, family, 1 / variants) for text in texts]
     return lines
 
@@ -62,26 +77,41 @@ def _kind(line: str) -> str:
     return "tw" if language(SLOT.sub("", line)) == "zh-TW" else "han"
 
 
-def _dressed(line: str, category: str, kind: str, _: list[str], fills: dict[str, Any], draw: random.Random) -> str:
-    around = fills["around"]
-    before = draw.choice(around[f"before_{kind}"]) if draw.random() < 0.6 else ""
+class _Telling(NamedTuple):
+    """A line and what its variants are made from."""
+
+    line: str
+    category: str
+    kind: str
+    same: list[str]
+    fills: dict[str, Any]
+    draw: random.Random
+
+
+def _dressed(told: _Telling) -> str:
+    """With a greeting before or a sigh behind, which belong to no category."""
+    around = told.fills["around"]
+    before = told.draw.choice(around[f"before_{told.kind}"]) if told.draw.random() < 0.6 else ""
     # "I will report you" belongs to no praise and no question.
-    after = draw.choice(around[f"after_{kind}"]) if category != "other" and draw.random() < 0.6 else ""
-    return before + line + after
+    after = told.draw.choice(around[f"after_{told.kind}"]) if told.category != "other" and told.draw.random() < 0.6 else ""
+    return before + told.line + after
 
 
-def _doubled(line: str, category: str, kind: str, same: list[str], fills: dict[str, Any], draw: random.Random) -> str:
-    other = draw.choice(same)
-    glue = " " if kind == "latin" else "。"
-    return glue.join((line, other) if draw.random() < 0.5 else (other, line)) if category != "other" or len(line) > 6 else line
+def _doubled(told: _Telling) -> str:
+    """Together with another line of the same category."""
+    if told.category == "other" and len(told.line) <= 6:
+        return told.line
+    pair = (told.line, told.draw.choice(told.same))
+    return (" " if told.kind == "latin" else "。").join(pair if told.draw.random() < 0.5 else reversed(pair))
 
 
-def _praised(line: str, category: str, kind: str, _: list[str], fills: dict[str, Any], draw: random.Random) -> str:
-    if category == "other":
-        return line
-    shape = draw.choice(fills["praise"][f"but_{kind}"])
-    praise = draw.choice(fills["praise"][kind])
-    return shape.replace("{praise}", praise).replace("{line}", line)
+def _praised(told: _Telling) -> str:
+    """With praise of another side of the purchase: the complaint stays what it is."""
+    if told.category == "other":
+        return told.line
+    shape = told.draw.choice(told.fills["praise"][f"but_{told.kind}"])
+    praise = told.draw.choice(told.fills["praise"][told.kind])
+    return shape.replace("{praise}", praise).replace("{line}", told.line)
 
 
 def _filled(text: str, slots: dict[str, list[str]], draw: random.Random) -> str:

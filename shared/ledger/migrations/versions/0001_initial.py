@@ -154,6 +154,7 @@ def upgrade() -> None:
         sa.Column("last_uid", sa.BigInteger(), nullable=False),
         sa.Column("start_uid", sa.BigInteger(), nullable=False),
         sa.Column("last_ok_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_error", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("account", "folder"),
         sqlite_with_rowid=False,
     )

@@ -1,0 +1,1 @@
+"""What customers see in a browser: the form, the receipt, the progress of their complaint. Server-rendered; works without scripts."""

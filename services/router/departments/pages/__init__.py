@@ -1,0 +1,1 @@
+"""The workbench: the departments' pages, made on the server, without scripts."""

@@ -1,0 +1,7 @@
+"""The smallest PNG there is: one pixel."""
+
+from __future__ import annotations
+
+import base64
+
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
