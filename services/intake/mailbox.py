@@ -38,6 +38,7 @@ from services.intake.mailbox_contract import (
     Take,
 )
 from shared.errors import DeskError, TemporaryFailure
+from shared.oauth import Tokens
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -225,7 +226,12 @@ class Mailbox:
         if options.starttls and not options.ssl:
             client.starttls(context)
         if self.token is not None:
-            client.oauth2_login(options.user, self.token())
+            try:
+                client.oauth2_login(options.user, self.token())
+            except IMAPClientError:
+                if isinstance(self.token, Tokens):
+                    self.token.forget()  # it may have been withdrawn before its time
+                raise
         else:
             client.login(options.user, options.password)
         if client.has_capability("ID"):

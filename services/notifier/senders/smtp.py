@@ -4,6 +4,7 @@ Settings (all strings, none required):
     from        our address, where the relay wants another than the desk's own (DESK_MAIL_FROM)
     host, port  the relay; port 0 means 465 for tls=implicit, 587 with a user, 25 otherwise
     user, password
+    oauth       instead of the password, for Gmail and Microsoft: a JSON object as in DESK_MAILBOXES ("provider", "client_id", ...)
     tls         auto (STARTTLS where offered; required as soon as there is a user), starttls, implicit or none
     ca_file     PEM file of the authority to trust; empty means the system's
     envelope    who hears of bounces: `from`; `reply` (the keyed reply address, so that a bounce names its complaint); `null` (nobody,
@@ -19,6 +20,7 @@ import re
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import aiosmtplib
@@ -28,6 +30,7 @@ from services.notifier.mime import render_mail
 from services.notifier.sender import Letter, Sender, Sent
 from services.notifier.sender_settings import read_options
 from shared.errors import ConfigError, TemporaryFailure, Undeliverable
+from shared.oauth import OAuth, Tokens
 from shared.reach import address_is_dead
 
 WORD = r"[^\s<>()\[\]@,;:\\\"\x00-\x1f\x7f.]+"
@@ -45,6 +48,7 @@ class SmtpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
     user: str = ""
     password: str = ""
+    oauth: str = ""
     tls: Literal["auto", "starttls", "implicit", "none"] = "auto"
     ca_file: str = ""
     envelope: str = "from"
@@ -64,9 +68,10 @@ class SmtpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Connection:
     """One kept connection of the pool. Knows how to be alive, to begin a mail, and to forget one that failed."""
 
-    def __init__(self, options: SmtpOptions, context: ssl.SSLContext | None) -> None:
+    def __init__(self, options: SmtpOptions, context: ssl.SSLContext | None, tokens: Tokens | None = None) -> None:
         self.options = options
         self.context = context
+        self.tokens = tokens
         self.client: aiosmtplib.SMTP | None = None
         self.used_at = 0.0
 
@@ -114,7 +119,8 @@ class Connection:
             hostname=options.host,
             port=options.effective_port,
             username=options.user or None,
-            password=options.password or None,
+            password=None if self.tokens else options.password or None,
+            oauth_token_generator=partial(asyncio.to_thread, self.tokens) if self.tokens else None,
             local_hostname=options.hello or None,
             timeout=options.timeout,
             use_tls=options.tls == "implicit",
@@ -125,7 +131,9 @@ class Connection:
         try:
             await client.connect()
             await client.ehlo()
-        except BaseException:
+        except BaseException as error:
+            if self.tokens and isinstance(error, aiosmtplib.SMTPAuthenticationError):
+                self.tokens.forget()  # it may have been withdrawn before its time
             client.close()
             raise
         self.client = client
@@ -161,7 +169,8 @@ class SmtpSender(Sender):
         self.options = checked(read_options(self.name, settings, SmtpOptions))
         context = await asyncio.to_thread(tls_context, self.options)
         self.free = asyncio.Semaphore(self.options.connections)
-        self.idle = [Connection(self.options, context) for _ in range(self.options.connections)]
+        tokens = Tokens(read_oauth(self.options.oauth)) if self.options.oauth else None
+        self.idle = [Connection(self.options, context, tokens) for _ in range(self.options.connections)]
 
     async def send(self, letter: Letter) -> Sent:
         recipient = ascii_domain(letter.notice.recipient)
@@ -212,6 +221,16 @@ def checked(options: SmtpOptions) -> SmtpOptions:
         if options.tls == "auto":
             return msgspec.structs.replace(options, tls="implicit" if options.port == 465 else "starttls")
     return options
+
+
+def read_oauth(text: str) -> OAuth:
+    """Raises ConfigError."""
+    try:
+        return msgspec.json.decode(text, type=OAuth)
+    except msgspec.DecodeError as error:
+        raise ConfigError(
+            f"'oauth' of the sender 'smtp' cannot be read: {error}. Write a JSON object with provider and client_id."
+        ) from None
 
 
 def tls_context(options: SmtpOptions) -> ssl.SSLContext | None:
