@@ -92,7 +92,7 @@ async def serve(desk: Desk, app: Litestar, address: tuple[str, int], loops: Mapp
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     web = asyncio.create_task(server.serve(), name="web")
-    tasks = {asyncio.ensure_future(_named(name, work)) for name, work in {**loops, "relay": desk.relay.run}.items()}
+    tasks = {asyncio.ensure_future(_named(name, work)) for name, work in {**loops, "relay": desk.relay.run, "ledger": desk.ledger.tend}.items()}
     stopping = asyncio.create_task(stop.wait())
     log.info("service.ready", app=app.state.get("service", ""), address=f"http://{address[0]}:{address[1]}", pid=os.getpid())
     try:
