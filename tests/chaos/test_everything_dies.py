@@ -66,7 +66,8 @@ async def test_nothing_is_lost_or_doubled_whatever_dies(tmp_path: Path) -> None:
             print(  # noqa: T201 - the figures of the run, seen with -s
                 f"\n{COUNT} inputs, {len(faults.done)} faults, {tries} tries: answered {answered - last_fault:+.1f} s and queued"
                 f" {max(last_fault, answered) + queued - last_fault:.1f} s after the last fault,"
-                f" all told after {loop.time() - began:.0f} s; {account.acknowledgements} sent, {account.uncertain} uncertain, {account.given_up} given up by WeChat,"
+                f" all told after {loop.time() - began:.0f} s; {account.acknowledgements} sent, {account.uncertain} uncertain,"
+                f" {account.given_up} given up by WeChat,"
                 f" {account.repeated_mails} mails again under their Message-ID; the machine is {whole.slowness:.1f} times as slow as quiet"
             )
             told = "\n".join([f"{what}\n{await whole.desk.stories(references)}" for what, references in account.wrong[:10]])
