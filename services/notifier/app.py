@@ -32,7 +32,8 @@ async def main(settings: Settings) -> None:
             return compose(notice, desk=identity, secret=desk.secret)
 
         deliver = Deliver(desk.ledger, by_source, write, notifier.later, name)
-        app = Litestar(operations(desk), exception_handlers=EXCEPTION_HANDLERS, state=State({"service": "notifier"}), openapi_config=None)
+        state = State({"service": "notifier"})
+        app = Litestar(operations(desk), exception_handlers=EXCEPTION_HANDLERS, state=state, openapi_config=None, logging_config=None)
         try:
             loops = {"tell": lambda: notifier.tell(deliver), "timers": lambda: notifier.timers(deliver)}
             await serve(desk, app, (settings.notifier_host, settings.notifier_port), loops)

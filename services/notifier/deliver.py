@@ -22,6 +22,8 @@ from shared.telemetry import SENT, TELLING
 
 LEASE = timedelta(seconds=90)
 """How long an attempt may take before it counts as crashed; longer than any sender's own time-out."""
+AT_RISK = 4
+"""Letters of one batch that must not be repeated and are in hand at once; all of those become uncertain when the process dies."""
 SEND_WITHIN = 60.0
 PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0)
 """Seconds between the tries to write down what happened; with SEND_WITHIN they stay below LEASE."""
@@ -62,17 +64,28 @@ class Deliver:
 
     async def batch(self, keys: Sequence[str]) -> list[Settled]:
         """Send those of the notices that are due and nobody else has in hand; how each attempt ended."""
-        claimed = await self._claim(keys)
-        if not claimed:
-            return []
-        outcomes = await asyncio.gather(*(self._attempt(c) for c in claimed))
-        await self._settle(claimed, outcomes)
-        return list(outcomes)
+        ended: list[Settled] = []
+        while keys:
+            claimed, keys = await self._claim(keys)
+            if claimed:
+                outcomes = await asyncio.gather(*(self._attempt(c) for c in claimed))
+                await self._settle(claimed, outcomes)
+                ended += outcomes
+        return ended
 
-    async def _claim(self, keys: Sequence[str]) -> list[Claimed]:
+    async def _claim(self, keys: Sequence[str]) -> tuple[list[Claimed], list[str]]:
+        """What is ours to send now, and the keys that a next round takes: few letters that must not be repeated are at risk at once."""
         now = datetime.now(UTC)
         async with self._ledger.write() as tx:
-            return await notices.claim(tx, list(dict.fromkeys(keys)), now, now + LEASE, self._holder)
+            claimed = await notices.claim(tx, list(dict.fromkeys(keys)), now, now + LEASE, self._holder)
+            later = [c for c in claimed if not c.crashed and not self._repeatable(c.notice)][AT_RISK:]
+            await notices.put_back(tx, [c.notice.key for c in later], now)
+        waiting = [c.notice.key for c in later]
+        return [c for c in claimed if c.notice.key not in waiting], waiting
+
+    def _repeatable(self, notice: Notice) -> bool:
+        sender = self._senders.get(notice.source)
+        return sender is None or sender.repeatable
 
     async def _attempt(self, claimed: Claimed) -> Settled:
         notice = claimed.notice

@@ -38,6 +38,7 @@ def build(desk: Desk, departments: Departments | None = None) -> Litestar:
         route_handlers=[home, api.routes(worked, keys, desk.blobs), workbench.routes(desk, worked, keys), *operations(desk)],
         template_config=workbench.templates(),
         exception_handlers=EXCEPTION_HANDLERS,
+        logging_config=None,
         request_max_body_size=LARGEST_BODY,
         state=State({"service": "router"}),
         openapi_config=describe("Complaint Desk: departments", ABOUT),
