@@ -10,7 +10,7 @@ help: ## List these commands
 setup: ## Build .venv with the desk command (locked, hashed versions)
 	@scripts/setup
 
-setup-dev:
+setup-dev: ## The same, with what tests and checks need
 	@scripts/setup dev
 
 demo: setup ## Real input on four channels, shown as it happens; ends by itself

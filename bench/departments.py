@@ -156,6 +156,6 @@ async def client_batches(world: World, key: str, department: str, size: Size) ->
         resolution = Resolve(cause="拣货时漏放一件。", measure="已补发。", tell_customer=False)
         started = time.perf_counter()
         while time.perf_counter() < until and (claimed := await desk.claim(BATCH, lease_seconds=LEASE)):
-            ended = [SettleOne(reference=w.reference, token=w.token, outcome="done", resolution=resolution) for w in claimed]
+            ended = [SettleOne(reference=w.reference, token=w.lease.token, outcome="done", resolution=resolution) for w in claimed]
             done += len((await desk.settle_many(ended)).settled)
         return done / (time.perf_counter() - started)

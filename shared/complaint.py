@@ -126,11 +126,15 @@ class Thread(Schema, frozen=True):
 
 
 class Bounce(Schema, frozen=True):
-    """A report that mail of ours did not arrive. original_id: Message-ID of the mail it speaks of, where told."""
+    """A report that mail of ours did not arrive. original_id: Message-ID of the mail it speaks of, where told.
+
+    status: the enhanced status code (RFC 3463) such as 5.1.1, where told.
+    """
 
     recipients: tuple[str, ...] = ()
     permanent: bool = False
     original_id: str = ""
+    status: str = ""
 
 
 class Call(Schema, frozen=True):

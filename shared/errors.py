@@ -129,6 +129,11 @@ class Undeliverable(DeskError):
 
     code = "undeliverable"
 
+    def __init__(self, message: str = "", *, lasting: bool = False) -> None:
+        """`lasting`: the address itself is dead, so that later letters to it are in vain too."""
+        super().__init__(message)
+        self.lasting = lasting
+
 
 class IncompleteNotice(DeskError):
     """The notice lacks something its wording needs. Add it to the notice's detail and send the notice again."""

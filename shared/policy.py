@@ -222,13 +222,17 @@ class Join(Part, frozen=True):
 
 
 class Notices(Part, frozen=True):
-    """Which notices go out by themselves and how many a recipient may get, so that two machines never talk for ever."""
+    """Which notices go out by themselves and how many a recipient may get, so that two machines never talk for ever.
+
+    The caps count mail that answers mail: no loop runs through a form. unusable_days: how long an address that bounced is left alone.
+    """
 
     acknowledgement: bool
     progress: bool
     per_recipient_hour: Annotated[int, msgspec.Meta(ge=1)]
     per_recipient_day: Annotated[int, msgspec.Meta(ge=1)]
     per_complaint_day: Annotated[int, msgspec.Meta(ge=1)]
+    unusable_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 60
 
 
 class WordingRule(Part, frozen=True):

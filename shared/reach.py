@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
-from shared.complaint import Channel, Complaint, Locale, Notice, NoticeKind, Submission, Thread
+import msgspec
+
+from shared.complaint import Channel, Complaint, Identity, Locale, Notice, NoticeKind, Submission, Thread
 from shared.notice_details import NoticeDetail, to_detail
 
 UNANSWERABLE = "unanswerable_because"
@@ -68,6 +70,66 @@ def notice_to(
             thread=_latest_thread(submissions) if source == "email" else None,
         )
     return None
+
+
+NEXT = "/next"
+"""Ends the key of a notice that goes another way because the first did not arrive. There is one such try, never a chain."""
+
+
+def another_way(
+    notice: Notice, submissions: Sequence[Submission], verified: Sequence[Identity], unusable: Collection[tuple[str, str]], *, now: datetime
+) -> Notice | None:
+    """The same notice to another identity of the customer, or None where there is none or it was the second try.
+
+    submissions: what the customer sent, oldest first: every identity in them was given for this very complaint. verified: further
+    identities that a channel vouches for. unusable: (kind, value) of identities that must not be written to, the failed one among them.
+    """
+    if notice.key.endswith(NEXT):
+        return None
+    tried = (notice.source, notice.recipient)
+    for submission in submissions:
+        for source, recipient in ways(submission, unusable):
+            if (source, recipient) != tried:
+                channel = submission.channel if source == submission.source else notice.channel
+                return msgspec.structs.replace(
+                    notice,
+                    key=notice.key + NEXT,
+                    channel=channel,
+                    source=source,
+                    account=submission.account if source == submission.source else notice.account,
+                    recipient=recipient,
+                    created_at=now,
+                    thread=notice.thread if source == "email" else None,
+                )
+    for identity in verified:
+        usable = identity.verified and identity.kind in ("email", "phone") and (identity.kind, identity.value) not in unusable
+        if usable and (identity.kind, identity.value) != tried:
+            return msgspec.structs.replace(
+                notice, key=notice.key + NEXT, source=identity.kind, recipient=identity.value, created_at=now, thread=None
+            )
+    return None
+
+
+def ways(submission: Submission, unusable: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Every (source, recipient) under which a submission's customer can be written to, the best first."""
+    if submission.channel in (Channel.SOCIAL, Channel.CHAT) and submission.conversation:
+        yield submission.source, submission.conversation
+    for kind in ("email", "phone"):
+        for identity in submission.customer.identities:
+            if identity.kind == kind and (kind, identity.value) not in unusable:
+                yield kind, identity.value
+
+
+def address_is_dead(status: str) -> bool:
+    """Whether a permanent failure of this status (RFC 3463; "" where none was told) speaks of the address itself.
+
+    A full mailbox (x.2.2, x.2.3), a system in trouble (x.3), a routing fault (x.4 but 5.4.1 and 5.4.4), a content or policy refusal
+    (x.6, x.7) say that this letter did not arrive, not that the address is dead.
+    """
+    subject = status[1:]
+    if not subject or subject in (".4.1", ".4.4"):
+        return True
+    return not (subject in (".2.2", ".2.3") or subject.startswith((".3.", ".4.", ".6.", ".7.")))
 
 
 def name_of(submissions: Sequence[Submission]) -> str:

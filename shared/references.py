@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -69,8 +70,7 @@ def reply_address(mailbox: str, reference: str, secret: bytes) -> str:
 
 def message_id(reference: str, notice_key: str, domain: str, secret: bytes) -> str:
     """The Message-ID of a notice, without angle brackets: the same for every attempt, and keyed so that it cannot be made up."""
-    tail = hashlib.blake2b(notice_key.encode(), key=secret[:64], digest_size=8).hexdigest()
-    return f"{reference.lower()}.{reply_token(reference, secret)}.{tail}@{domain}"
+    return f"{reference.lower()}.{reply_token(reference, secret)}.{_tail(notice_key, secret)}@{domain}"
 
 
 KEYED = re.compile(r"[+.<]?(c\d{6}-[0-9a-hjkmnp-tv-z]{6})\.([0-9a-hjkmnp-tv-z]{8})(?=[.@])", re.IGNORECASE)
@@ -82,6 +82,16 @@ def read_reply_token(value: str, secret: bytes) -> str | None:
         if hmac.compare_digest(reply_token(reference.upper(), secret), token.lower()):
             return reference.upper()
     return None
+
+
+def notice_named(message: str, keys: Iterable[str], secret: bytes) -> str:
+    """Which of these notices a Message-ID of ours belongs to, "" where none of them."""
+    tail = message.partition("@")[0].rpartition(".")[2]
+    return next((key for key in keys if hmac.compare_digest(_tail(key, secret), tail.lower())), "") if tail.isascii() else ""
+
+
+def _tail(notice_key: str, secret: bytes) -> str:
+    return hashlib.blake2b(notice_key.encode(), key=secret[:64], digest_size=8).hexdigest()
 
 
 def tracking_token(reference: str, secret: bytes) -> str:

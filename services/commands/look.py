@@ -53,12 +53,10 @@ def show(reference: Annotated[str, typer.Argument(help="Such as C261121-7K3QXP; 
             state = f"met {_local(d.met_at)}" if d.met_at else f"MISSED {_local(d.breached_at)}" if d.breached_at else "running"
             out.print(f"  {_local(d.due_by)}  {d.clock:<18} {state:<22} {d.why}", markup=False)
         out.print("\nHistory")
-        lines: list[tuple[datetime, str]] = [(e.at, f"{e.kind:<14} {e.actor:<12} {_detail(e.detail)}") for e in events]
+        lines: list[tuple[datetime, str]] = [(e.at, f"{e.kind:<16} {e.actor:<12} {_detail(e.detail)}") for e in events]
         for n in told:
-            ended = f"{n.state} to {n.notice.source} after {n.attempts} attempt(s)" + (
-                f": {n.reason}" if n.reason and n.state != "sent" else ""
-            )
-            lines.append((n.sent_at or n.notice.created_at, f"{n.notice.kind:<14} {'notifier':<12} {ended}"))
+            ended = f"{n.state} to {n.notice.source} after {n.attempts} attempt(s)" + (f": {n.reason}" if n.reason else "")
+            lines.append((n.sent_at or n.notice.created_at, f"{n.notice.kind:<16} {'notifier':<12} {ended}"))
         for at, line in sorted(lines, key=lambda pair: pair[0]):
             out.print(f"  {_local(at)}  {line}", markup=False)
         out.print("\nIn the customer's words")

@@ -16,7 +16,7 @@ ZONE = ZoneInfo("Asia/Shanghai")
 OUTCOMES = ("accepted", "duplicate", "ignored", "quarantined")
 SHOWN = 10
 
-mailbox = typer.Typer(help="The mailboxes we read: is every mail accounted for, and what would be fetched.", no_args_is_help=True)
+mailbox = typer.Typer(help="The mailboxes we read: is every mail accounted for?", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Only this one, such as care@shop.example/INBOX or a part of it; all when left out")]
 
 
@@ -39,9 +39,10 @@ def _each(name: str, look: Callable[[Any, Any], Awaitable[bool]]) -> int:
 
     known = read_mailboxes(settings().mailboxes)
     chosen = [options for options in known if name in options.name]
+    if not known:
+        raise ConfigError("No mailbox is set up. Set DESK_MAILBOXES, as docs/operations.md shows.")
     if not chosen:
-        names = ", ".join(options.name for options in known) or "none; set DESK_MAILBOXES"
-        raise ConfigError(f"There is no mailbox '{name}'. There are: {names}.")
+        raise ConfigError(f"There is no mailbox '{name}'. There are: {', '.join(options.name for options in known)}.")
 
     async def look_at_each(ledger: Any) -> int:
         wrong = 0

@@ -54,7 +54,8 @@ class SmtpFaults:
 class SmtpPeer:
     """The relay. `mails` holds the last `keep` mails, `message_ids` counts every id ever taken, `count` every mail.
 
-    login: (user, password) without which MAIL is refused. tls: offers STARTTLS, or speaks TLS from the start when `implicit`.
+    login: (user, password) without which MAIL is refused; with `oauth` the password is an access token. tls: offers STARTTLS, or
+    speaks TLS from the start when `implicit`.
     mail_dir: every mail is also written there as an .eml file that any mail program opens.
     """
 
@@ -68,6 +69,7 @@ class SmtpPeer:
         login: tuple[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         implicit: bool = False,
+        oauth: bool = False,
     ) -> None:
         self.host = host
         self.port = port
@@ -75,6 +77,7 @@ class SmtpPeer:
         self.login = login
         self.tls = tls
         self.implicit = implicit
+        self.oauth = oauth
         self.mails: deque[ReceivedMail] = deque(maxlen=keep)
         self.message_ids: Counter[str] = Counter()
         self.count = 0
@@ -227,7 +230,7 @@ class SmtpSession(asyncio.Protocol):
         if self.peer.tls and not self.peer.implicit and not self.secure:
             features.append("STARTTLS")
         if self.peer.login:
-            features.append("AUTH PLAIN LOGIN")
+            features.append("AUTH XOAUTH2" if self.peer.oauth else "AUTH PLAIN LOGIN")
         for feature in features[:-1]:
             self.say(f"250-{feature}")
         self.say(f"250 {features[-1]}")
@@ -318,8 +321,11 @@ class SmtpSession(asyncio.Protocol):
             self.asking_login = "password" if first else "user"
             self.user = unpacked(first)
             self.say("334 " + base64.b64encode(b"Password:" if first else b"Username:").decode())
+        elif kind.upper() == "XOAUTH2":
+            words = unpacked(first).split("\x01")
+            self.check_login(words[0].removeprefix("user="), words[1].removeprefix("auth=Bearer ") if len(words) > 1 else "")
         else:
-            self.say("504 5.5.4 PLAIN or LOGIN")
+            self.say("504 5.5.4 PLAIN, LOGIN or XOAUTH2")
 
     def hear_login(self, line: str) -> None:
         if self.asking_login == "user":

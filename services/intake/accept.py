@@ -7,7 +7,7 @@ Uniqueness is the database's: when somebody else was first, the whole batch look
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -27,10 +27,11 @@ from services.intake.arrival import (
     ready,
     thread_keys_of,
 )
+from services.intake.machine_mail import Correspondence, Told
 from services.intake.plan import Known, Plan, head, plan
-from shared.complaint import Complaint
+from shared.complaint import Complaint, decode_submission
 from shared.errors import Raced, TemporaryFailure
-from shared.ledger import Ledger, complaints, customers, deadlines, idempotency, notices, outbox, submissions
+from shared.ledger import Ledger, complaints, customers, deadlines, idempotency, notices, outbox, submissions, work
 from shared.ledger.outbox import Entry
 from shared.references import new_reference, read_reference
 
@@ -186,7 +187,31 @@ async def look(tx: AsyncConnection, batch: Sequence[Ready], rules: Rules, now: d
             wanted |= {(head(found[ref], found).customer_id, order_of(s)) for ref in refs if ref in found}
     matters = await complaints.open_matters(tx, wanted, now)
     found |= await _with_heads(tx, set(matters.values()) - found.keys())
-    return Known(answers=answers, owners=owners, threads=threads, matters=matters, complaints=found, keys=keys)
+    letters = await _letters(tx, [r for r in batch if r.machine], found, rules.secret, now)
+    return Known(answers=answers, owners=owners, threads=threads, matters=matters, complaints=found, keys=keys, letters=letters)
+
+
+async def _letters(
+    tx: AsyncConnection, machines: Sequence[Ready], found: Mapping[str, Complaint], secret: bytes, now: datetime
+) -> dict[str, Correspondence]:
+    """What was written about the complaints that machines' mail names by a key of ours."""
+    named = {ref for r in machines if (ref := named_by_token(r.submission, secret)) and ref in found}
+    if not named:
+        return {}
+    bodies = await complaints.bodies(tx, sorted(named))
+    letters: dict[str, Correspondence] = {}
+    for ref in named:
+        told = tuple(Told(shown.notice, shown.state) for shown in await notices.of_complaint(tx, ref))
+        owned = await customers.get(tx, found[ref].customer_id)
+        said = tuple(decode_submission(body) for body in bodies.get(ref, ()))
+        identities = {(i.kind, i.value) for i in (*(owned[1] if owned else ()), *(i for s in said for i in s.customer.identities))}
+        letters[ref] = Correspondence(
+            told=told,
+            said=said,
+            verified=tuple(i for i in owned[1] if i.verified) if owned else (),
+            unusable=await work.unusable(tx, identities, now),
+        )
+    return letters
 
 
 async def _with_heads(tx: AsyncConnection, references: Iterable[str]) -> dict[str, Complaint]:
@@ -205,6 +230,8 @@ async def write(tx: AsyncConnection, planned: Plan, now: datetime) -> None:
     Everybody writes the tables in this order and each table in the order of its keys, so that two writers never wait for each other.
     """
     await customers.insert_new(tx, planned.customers, sorted(planned.identities, key=lambda owned: (owned[1].kind, owned[1].value)))
+    for kind, value, until, why in sorted(planned.unusable):
+        await customers.mark_unusable(tx, kind, value, until, why)
     await complaints.insert_new(tx, list(planned.complaints.values()))
     await submissions.insert_new(tx, sorted(planned.submissions, key=lambda row: row["dedupe_key"]))
     changed = sorted(planned.changed.values(), key=lambda versioned: versioned[1].reference)
@@ -216,5 +243,7 @@ async def write(tx: AsyncConnection, planned: Plan, now: datetime) -> None:
     await complaints.move_matters(tx, [(c, o, was, r, u) for (c, o), (was, r, u) in sorted(planned.moved_matters.items())])
     await deadlines.add(tx, planned.deadlines)
     await notices.add(tx, planned.notices)
+    for key, why in sorted(planned.came_back):
+        await notices.came_back(tx, key, why)
     await outbox.add(tx, planned.outbox, now)
     await idempotency.add(tx, planned.idempotency, now)

@@ -68,13 +68,15 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """What `plan` needs of the policy and the settings.
 
-    window: how long an order number joins a later submission to its complaint. deadlines: those that run from acceptance. opens_at: for an
+    window: how long an order number joins a later submission to its complaint. unusable_for: how long an address that bounced is left
+    alone. deadlines: those that run from acceptance. opens_at: for an
     instant out of hours, when people are back; None in working time.
     """
 
     secret: bytes
     acknowledge: bool
     window: timedelta
+    unusable_for: timedelta = timedelta(days=60)
     deadlines: Callable[[datetime], tuple[Deadline, ...]]
     opens_at: Callable[[datetime], datetime | None]
 
@@ -180,13 +182,21 @@ def own_keys_of(submission: Submission) -> list[tuple[str, str]]:
     return []
 
 
+RECEIPT_FOR = "receipt_for"
+"""Key of Submission.extra: the Message-ID of our mail that a receipt (RFC 8098, or RFC 3464 of success) speaks of."""
+
+
+def original_of(submission: Submission) -> str:
+    """The Message-ID of our own mail that a report or receipt speaks of, "" where it names none."""
+    return submission.bounce.original_id if submission.bounce else submission.extra.get(RECEIPT_FOR, "")
+
+
 def named_by_token(submission: Submission, secret: bytes) -> str | None:
     """The complaint a mail names by our keyed reply address or keyed Message-ID."""
     if submission.thread is None:
         return None
     thread = submission.thread
-    original = submission.bounce.original_id if submission.bounce else ""
-    for value in (*thread.recipients, thread.in_reply_to, *reversed(thread.references), original):
+    for value in (original_of(submission), *thread.recipients, thread.in_reply_to, *reversed(thread.references)):
         reference = read_reply_token(value, secret) if value else None
         if reference:
             return reference

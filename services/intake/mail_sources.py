@@ -19,7 +19,11 @@ from services.intake.smtp import DoorOptions, SmtpDoor
 from services.process import Desk, Loop
 from shared.errors import ConfigError
 from shared.ledger import Ledger, mailboxes
+from shared.oauth import OAuth, Tokens
+from shared.references import read_reply_token
 
+#: as much of a mail as is searched for a key of ours: all headers of any mail that a person sends
+HEADER_BYTES = 65_536
 STATUS: Mapping[Outcome, Status] = {
     Outcome.ACCEPTED: "accepted",
     Outcome.FOLLOW_UP: "accepted",
@@ -86,10 +90,42 @@ class MailTaker:
         await self._door.hold("email", delivery, "refused", reason)
 
 
+def junk_of(options: MailboxOptions) -> tuple[MailboxOptions, ...]:
+    """The junk folder of a mailbox: looked at now and then, never waited at, its mail left as it lies."""
+    if not options.junk:
+        return ()
+    changes = {"folder": options.junk, "junk": "", "is_junk": True, "after": "leave"}
+    return (msgspec.structs.replace(options, **changes, idle_seconds=0.0, poll_seconds=options.junk_poll_seconds),)
+
+
+class JunkTaker:
+    """Takes from a junk folder only what answers us under our own key; all else goes into quarantine, where a person looks at it.
+
+    A junk folder is full of what nobody must answer: taken like other mail, it would fill the departments' queues, and each
+    acknowledgement would tell a spammer that he is read. A complaint that landed there is one `desk quarantine replay` away.
+    """
+
+    REASON = "It lay in the junk folder. Replay it if it is a complaint, discard it if it is not."
+
+    def __init__(self, take: MailTaker, secret: bytes) -> None:
+        self._take = take
+        self._secret = secret
+
+    async def __call__(self, deliveries: Sequence[Delivery], /) -> list[MailOutcome]:
+        return [await self._one(delivery) for delivery in deliveries]
+
+    async def _one(self, delivery: Delivery) -> MailOutcome:
+        if read_reply_token(delivery.raw[:HEADER_BYTES].decode("latin-1"), self._secret):
+            return (await self._take([delivery]))[0]
+        await self._take.hold(delivery, self.REASON)
+        return MailOutcome("quarantined", reason=self.REASON)
+
+
 def read_mailboxes(text: str) -> list[MailboxOptions]:
-    """DESK_MAILBOXES. Raises ConfigError."""
+    """DESK_MAILBOXES, each with its junk folder as a mailbox of its own behind it. Raises ConfigError."""
     try:
-        return msgspec.json.decode(text or "[]", type=list[MailboxOptions])
+        written = msgspec.json.decode(text or "[]", type=list[MailboxOptions])
+        return [folder for options in written for folder in (options, *junk_of(options))]
     except msgspec.DecodeError as error:
         example = '[{"host": "imap.example", "user": "care@shop.example", "password": "..."}]'
         raise ConfigError(f"DESK_MAILBOXES cannot be read: {error}. Write it like {example}.") from None
@@ -98,7 +134,18 @@ def read_mailboxes(text: str) -> list[MailboxOptions]:
 def open_mailboxes(desk: Desk, door: Door) -> list[Mailbox]:
     """All mailboxes of the settings, their junk folders among them; nothing is connected yet. Raises ConfigError."""
     take, state = MailTaker(door), LedgerState(desk.ledger)
-    return [Mailbox(options, state, take, take.hold) for options in read_mailboxes(desk.settings.mailboxes)]
+    junk = JunkTaker(take, desk.secret)
+    tokens = token_sources(folders := read_mailboxes(desk.settings.mailboxes))
+    return [Mailbox(o, state, junk if o.is_junk else take, take.hold, token=tokens.get(login_of(o))) for o in folders]
+
+
+def login_of(options: MailboxOptions) -> tuple[str, str, OAuth | None]:
+    return options.host, options.user, options.oauth
+
+
+def token_sources(folders: Sequence[MailboxOptions]) -> dict[tuple[str, str, OAuth | None], Tokens]:
+    """One source of tokens a login, shared by its folders. Raises ConfigError."""
+    return {login_of(options): Tokens(options.oauth) for options in folders if options.oauth}
 
 
 def peek(options: MailboxOptions, state: LedgerState) -> Mailbox:
@@ -110,7 +157,7 @@ def peek(options: MailboxOptions, state: LedgerState) -> Mailbox:
     async def hold(delivery: Delivery, reason: str, /) -> None:
         raise TypeError(f"{options.name} is only looked at, but was given a mail to hold ({len(delivery.raw)} bytes): {reason}")
 
-    return Mailbox(options, state, take, hold)
+    return Mailbox(options, state, take, hold, token=Tokens(options.oauth) if options.oauth else None)
 
 
 def mail_loops(desk: Desk, door: Door, mailboxes: Sequence[Mailbox], reconciler: Reconciler) -> dict[str, Loop]:

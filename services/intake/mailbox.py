@@ -39,6 +39,7 @@ from services.intake.mailbox_contract import (
     Take,
 )
 from shared.errors import DeskError, TemporaryFailure
+from shared.oauth import Tokens
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -106,7 +107,8 @@ class Mailbox:
                     self.connected, self.last_error, pause = True, "", self.backoff[0]
                     log.info("mailbox_connected", mailbox=self.options.name)
                     while not self.stopping.is_set():
-                        await self.catch_up()
+                        while await self.catch_up():
+                            pass  # what came meanwhile was announced in answers to our own commands, and IDLE does not say it again
                         await self.wait_for_news()
                 except CONNECTION_TROUBLE as error:
                     # time-outs, tokens that ran out and servers that hang up are normal life
@@ -225,7 +227,12 @@ class Mailbox:
         if options.starttls and not options.ssl:
             client.starttls(context)
         if self.token is not None:
-            client.oauth2_login(options.user, self.token())
+            try:
+                client.oauth2_login(options.user, self.token())
+            except IMAPClientError:
+                if isinstance(self.token, Tokens):
+                    self.token.forget()  # it may have been withdrawn before its time
+                raise
         else:
             client.login(options.user, options.password)
         if client.has_capability("ID"):
@@ -338,18 +345,19 @@ class Mailbox:
             if not self.stopping.is_set():
                 await self.call(lambda: self.client.noop())
 
-    async def catch_up(self) -> None:
-        """Take everything above the saved position, in order of arrival, batch by batch."""
+    async def catch_up(self) -> bool:
+        """Take everything above the saved position, in order of arrival, batch by batch; whether there was any, and all was taken."""
         position, uids = await self.find_work()
         for some in chunks(uids, 500):
             known = await self.call(lambda some=some: self.sizes(some))
             for batch in batches(some, known, self.options):
                 if self.stopping.is_set() or self.over_the_hour():
-                    return
+                    return False
                 position = await self.handle(batch, known, position)
         now = self.clock()
         if uids or now - (position.last_ok_at or NEVER) > NOTE_EVERY:
             await self.state.settle(self.options.name, msgspec.structs.replace(position, last_ok_at=now), ())
+        return bool(uids)
 
     async def find_work(self) -> tuple[Position, list[int]]:
         """Where we stand and which UIDs are new. A first visit starts as configured, a rebuilt mailbox a week before our last visit."""

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from services.intake.adapter import Delivery
+from shared.oauth import OAuth
 
 Status = Literal["accepted", "duplicate", "ignored", "quarantined"]
 #: when a mailbox was last read to its end, as long as that has not happened yet
@@ -98,6 +99,8 @@ class MailboxOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     batch: int = 50
     batch_bytes: int = 8 << 20
     max_bytes: int = 26_214_400
+    oauth: OAuth | None = None
+    """How access tokens are had where the server takes no password (XOAUTH2)."""
     max_per_hour: int = 0
     """At most so many mails in any hour, for a first connection to a full mailbox; 0 means no limit."""
     junk: str = ""

@@ -12,15 +12,17 @@ from typing import Any
 
 import msgspec
 
-from services.intake.arrival import Outcome, Ready, Receipt, Rules, named_by_token, order_of, own_keys_of, thread_keys_of
+from services.intake import machine_mail
 from services.intake.acknowledge import acknowledge
+from services.intake.arrival import Outcome, Ready, Receipt, Rules, named_by_token, order_of, own_keys_of, thread_keys_of
+from services.intake.machine_mail import Correspondence, Told
 from shared.complaint import Complaint, Customer, Deadline, Event, Identity, Locale, Notice, State, Submission
 from shared.errors import KeyReused
 from shared.language import detect
 from shared.ledger.customers import Owner
 from shared.ledger.idempotency import Answered
 from shared.ledger.outbox import Entry, Topic
-from shared.lifecycle import TRANSITIONS, after
+from shared.lifecycle import TRANSITIONS, WITH_DEPARTMENT, after
 from shared.references import read_reference, tracking_token
 
 TAKES_FOLLOW_UPS = TRANSITIONS["followed_up"][0]
@@ -30,7 +32,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What the ledger knew about a batch before it was planned.
 
     answers: dedupe key -> (reference, role). owners: identity -> its customer. threads, matters: key -> reference. complaints: all that
-    these name, and those they were joined to. keys: idempotency key -> (fingerprint, reference).
+    these name, and those they were joined to. keys: idempotency key -> (fingerprint, reference). letters: reference -> what was written
+    about complaints that machines' mail speaks of.
     """
 
     answers: Mapping[str, tuple[str, str]] = {}
@@ -39,13 +42,14 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     matters: Mapping[tuple[str, str], str] = {}
     complaints: Mapping[str, Complaint] = {}
     keys: Mapping[str, tuple[str, str]] = {}
+    letters: Mapping[str, Correspondence] = {}
 
 
 class Plan(msgspec.Struct, kw_only=True):
     """Everything one batch writes, and the answer to each arrival in its order (a receipt, or the refusal of one).
 
     changed: reference -> (the version it was read with, the complaint). moved_*: keys of a closed complaint that now name its successor,
-    with the reference they named before.
+    with the reference they named before. came_back: (notice key, why). unusable: (kind, value, until, why) of identities.
     """
 
     answers: list[Receipt | Exception] = []
@@ -64,6 +68,8 @@ class Plan(msgspec.Struct, kw_only=True):
     matters: dict[tuple[str, str], tuple[str, datetime]] = {}
     moved_matters: dict[tuple[str, str], tuple[str, str, datetime]] = {}
     idempotency: list[Answered] = []
+    came_back: list[tuple[str, str]] = []
+    unusable: list[tuple[str, str, datetime, str]] = []
 
 
 def plan(batch: Sequence[Ready], known: Known, rules: Rules, draw: Callable[[datetime], str]) -> Plan:
@@ -97,6 +103,7 @@ class _Planner:
         self._matters = dict(known.matters)
         self._complaints = dict(known.complaints)
         self._keys = dict(known.keys)
+        self._letters = dict(known.letters)
 
     def take(self, ready: Ready) -> None:
         self.plan.answers.append(self._answer(ready))
@@ -220,15 +227,34 @@ class _Planner:
         return self._receipt(Outcome.FOLLOW_UP, complaint.reference)
 
     def _record(self, ready: Ready, complaint: Complaint) -> Receipt:
-        """Machines' mail is kept with the complaint; it changes no state and gets no answer."""
+        """Machines' mail is kept with the complaint, changes no state and gets no answer. A notice that came back goes another way."""
+        at = ready.arrival.received_at
         changed = msgspec.structs.replace(complaint, version=complaint.version + 1)
         self._change(changed)
         self._store(ready, complaint.reference, "automatic")
-        bounce = ready.submission.bounce
-        kind = "bounced" if bounce else "auto_replied"
-        detail = {"permanent": bounce.permanent, "recipients": len(bounce.recipients)} if bounce else {"dedupe_key": ready.key}
-        self.plan.events.append(Event(complaint.reference, changed.version, ready.arrival.received_at, kind, "machine", detail))
+        named = named_by_token(ready.submission, self._rules.secret) or complaint.reference
+        letters = self._letters.get(named, Correspondence())
+        found = machine_mail.find(ready.submission, letters, self._rules.secret, at, self._rules.unusable_for)
+        self.plan.events.append(Event(complaint.reference, changed.version, at, found.kind, "machine", found.detail))
+        if found.came_back:
+            self._came_back(found, changed)
+            told = (Told(t.notice, "dead" if t.notice.key == found.came_back else t.state) for t in letters.told)
+            more = (Told(found.notice, "pending"),) if found.notice else ()
+            self._letters[named] = msgspec.structs.replace(letters, told=(*told, *more))
         return self._receipt(Outcome.RECORDED, complaint.reference)
+
+    def _came_back(self, found: machine_mail.Finding, complaint: Complaint) -> None:
+        self.plan.came_back.append((found.came_back, "It came back: the history of the complaint says why."))
+        if found.unusable:
+            self.plan.unusable.append(found.unusable)
+        if found.notice:
+            self.plan.notices.append(found.notice)
+            self.plan.outbox.append(Entry(f"notice/{found.notice.key}", Topic.NOTICE, found.notice.key))
+        if complaint.state in (*WITH_DEPARTMENT, State.RESOLVED):
+            # its queue shows it again; where no other way is left, work that was put down is taken up
+            if found.stuck:
+                self.plan.reopened.add(complaint.reference)
+            self.plan.outbox.append(Entry(f"assigned/{complaint.reference}/{complaint.version}", Topic.ASSIGNED, complaint.reference))
 
     def _change(self, changed: Complaint) -> None:
         """Several follow-ups in one batch raise the version step by step, but a complaint new in this batch is simply written so."""

@@ -24,6 +24,7 @@ def rules_of(policy: Policy, secret: bytes) -> Rules:
         secret=secret,
         acknowledge=policy.notices.acknowledgement,
         window=timedelta(days=policy.join.window_days),
+        unusable_for=timedelta(days=policy.notices.unusable_days),
         deadlines=deadlines,
         opens_at=opens_at,
     )

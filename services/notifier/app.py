@@ -31,7 +31,9 @@ async def main(settings: Settings) -> None:
         def write(notice: Notice) -> Letter:
             return compose(notice, desk=identity, secret=desk.secret)
 
-        deliver = Deliver(desk.ledger, by_source, write, notifier.later, name)
+        deliver = Deliver(
+            desk.ledger, by_source, write, notifier.later, holder=name, limits=desk.policy.notices, forward=desk.relay.forward
+        )
         state = State({"service": "notifier"})
         app = Litestar(operations(desk), exception_handlers=EXCEPTION_HANDLERS, state=state, openapi_config=None, logging_config=None)
         try:

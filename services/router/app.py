@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
+import structlog
 from litestar import Litestar, get
 from litestar.datastructures import State
 from litestar.response import Redirect
@@ -17,11 +18,16 @@ from services.router.departments import api
 from services.router.departments.leases import Departments
 from services.router.departments.pages import routes as workbench
 from services.router.worker import Router
+from shared.errors import TemporaryFailure
+from shared.queues.contract import Place
 from shared.queues.rebuild import Rebuild
 from shared.settings import Settings, read
+from shared.telemetry import QUEUED
 
 LARGEST_BODY = 1_048_576
 ABOUT = "How departments take complaints from their queues, work them and settle them. Start with claim, end with settle."
+
+log = structlog.get_logger()
 
 
 @get("/", include_in_schema=False)
@@ -35,7 +41,12 @@ def build(desk: Desk, departments: Departments | None = None) -> Litestar:
     worked = departments or Departments(desk)
     keys = KeyRing(desk.ledger)
     return Litestar(
-        route_handlers=[home, api.routes(worked, keys, desk.blobs), workbench.routes(desk, worked, keys), *operations(desk)],
+        route_handlers=[
+            home,
+            api.routes(worked, keys, desk.blobs),
+            workbench.routes(desk, worked, keys),
+            *operations(desk, lambda: refresh(desk)),
+        ],
         template_config=workbench.templates(),
         exception_handlers=EXCEPTION_HANDLERS,
         logging_config=None,
@@ -43,6 +54,17 @@ def build(desk: Desk, departments: Departments | None = None) -> Litestar:
         state=State({"service": "router"}),
         openapi_config=describe("Complaint Desk: departments", ABOUT),
     )
+
+
+async def refresh(desk: Desk) -> None:
+    """Bring the gauges of the queues up to date; where Redis is away they keep their last value."""
+    try:
+        for department, queue in desk.queues.items():
+            counts = await queue.counts()
+            for place in Place:
+                QUEUED.labels(department, place.value).set(getattr(counts, place.value))
+    except TemporaryFailure as error:
+        log.warning("metrics.stale", reason=error.message)
 
 
 async def main(settings: Settings) -> None:

@@ -27,6 +27,7 @@ class Ledger:
         self.dialect = engine.dialect.name
         # SQLite has one writer; queueing here is fairer and cheaper than its busy handler's polling.
         self._writer = asyncio.Lock() if self.dialect == "sqlite" else None
+        self._checkpoints = sqlite.Checkpoints(engine.url.database or "") if self.dialect == "sqlite" else None
 
     @classmethod
     def open(cls, url: str, *, pool_size: int = 8, patience: float = sqlite.PATIENCE) -> Ledger:
@@ -70,6 +71,13 @@ class Ledger:
         """A consistent view that writes nothing and waits for no writer. Raises TemporaryFailure when the ledger cannot be read."""
         async with _declared(), self.engine.connect() as tx:
             yield tx
+
+    async def tend(self) -> None:
+        """What the database wants done now and then, until cancelled; for a loop of every service. PostgreSQL looks after itself."""
+        if self._checkpoints is None:
+            await asyncio.Event().wait()
+        else:
+            await self._checkpoints.run()
 
     async def close(self) -> None:
         await self.engine.dispose()

@@ -5,18 +5,18 @@ pending -> sending (claimed by one notifier until next_at) -> sent | pending aga
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import and_, bindparam, case, func, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Notice
 from shared.ledger.complaints import to_text
 from shared.ledger.lookups import among, among_parameter, as_parameter
 from shared.ledger.rows import insert_rows, run_many
-from shared.ledger.tables import FAILED, UNFINISHED, notices
+from shared.ledger.tables import ANSWERS_MAIL, FAILED, UNFINISHED, notices
 
 _notice = msgspec.json.Decoder(Notice)
 
@@ -51,6 +51,41 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Lately(msgspec.Struct, frozen=True, kw_only=True):
+    """How much mail that answers mail went out: (in the last hour, in the last day) by recipient, and in the last day by complaint."""
+
+    by_recipient: Mapping[str, tuple[int, int]] = {}
+    by_complaint: Mapping[str, int] = {}
+
+
+_out_today = and_(
+    ANSWERS_MAIL,
+    notices.c.created_at > bindparam("b_day", type_=notices.c.created_at.type),
+    or_(notices.c.state == "sending", notices.c.state == "sent", notices.c.state == "uncertain", notices.c.sent_at.is_not(None)),
+    not_(among_parameter(notices.c.key, "b_keys")),
+)
+_this_hour = func.sum(case((notices.c.created_at > bindparam("b_hour", type_=notices.c.created_at.type), 1), else_=0))
+_to = (
+    select(notices.c.recipient, _this_hour, func.count())
+    .where(among_parameter(notices.c.recipient, "b_recipients"), _out_today)
+    .group_by(notices.c.recipient)
+)
+_about = (
+    select(notices.c.reference, func.count())
+    .where(among_parameter(notices.c.reference, "b_references"), _out_today)
+    .group_by(notices.c.reference)
+)
+
+
+async def sent_lately(tx: AsyncConnection, wanted: Sequence[Notice], now: datetime) -> Lately:
+    """What went out to the recipients and about the complaints of these notices, themselves left out."""
+    bounds = {"b_keys": as_parameter(n.key for n in wanted), "b_day": now - timedelta(days=1)}
+    to = {**bounds, "b_recipients": as_parameter({n.recipient for n in wanted}), "b_hour": now - timedelta(hours=1)}
+    recipients = await tx.execute(_to, to)
+    references = await tx.execute(_about, {**bounds, "b_references": as_parameter({n.reference for n in wanted})})
+    return Lately(by_recipient={r: (int(hour), day) for r, hour, day in recipients}, by_complaint=dict(references.all()))
+
+
 async def add(tx: AsyncConnection, new: Sequence[Notice]) -> None:
     """Raises IntegrityError when a key exists: that notice was already decided upon."""
     if new:
@@ -63,6 +98,7 @@ async def add(tx: AsyncConnection, new: Sequence[Notice]) -> None:
                     "reference": n.reference,
                     "kind": n.kind,
                     "state": "pending",
+                    "channel": n.channel,
                     "source": n.source,
                     "recipient": n.recipient,
                     "body": to_text(n),
@@ -76,11 +112,6 @@ async def add(tx: AsyncConnection, new: Sequence[Notice]) -> None:
                 for n in new
             ],
         )
-
-
-def _held_by(holder: str) -> str:
-    """What stands in a claimed notice's reason, so that people and a restarted notifier see whose it is."""
-    return f"in the hands of {holder}" if holder else ""
 
 
 _due = (
@@ -104,11 +135,17 @@ _take = (
 )
 
 
+def _held_by(holder: str) -> str:
+    """What stands in a claimed notice's reason, so that people and a restarted notifier see whose it is."""
+    return f"in the hands of {holder}" if holder else ""
+
+
 async def claim(tx: AsyncConnection, keys: Sequence[str], now: datetime, until: datetime, holder: str = "") -> list[Claimed]:
     """Take the notices among `keys` that are due and in nobody's hands, until `until`. Two notifiers never both get one."""
     rows = (await tx.execute(_due, {"b_keys": as_parameter(keys), "b_now": now})).all()
     if rows:
-        await tx.execute(_take, {"b_keys": as_parameter(r.key for r in rows), "b_until": until, "b_reason": _held_by(holder)})
+        values = {"b_keys": as_parameter(r.key for r in rows), "b_until": until, "b_reason": _held_by(holder)}
+        await tx.execute(_take, values)
     return [Claimed(_notice.decode(r.body), r.attempts + 1, r.state == "sending") for r in rows]
 
 
@@ -121,8 +158,8 @@ async def put_back(tx: AsyncConnection, keys: Sequence[str], now: datetime) -> N
 
 async def let_go(tx: AsyncConnection, holder: str, now: datetime) -> int:
     """What this notifier had in hand when it died is due again now; each counts as cut off. How many there were."""
-    mine = (UNFINISHED, notices.c.state == "sending", notices.c.next_at > now, notices.c.reason == _held_by(holder))
-    return (await tx.execute(update(notices).where(*mine).values(next_at=now))).rowcount
+    mine = and_(notices.c.state == "sending", notices.c.next_at > now, notices.c.reason == _held_by(holder))
+    return (await tx.execute(update(notices).where(mine).values(next_at=now))).rowcount
 
 
 _settle = (
@@ -158,6 +195,12 @@ async def settle(tx: AsyncConnection, outcomes: Sequence[Settled]) -> None:
         )
 
 
+async def came_back(tx: AsyncConnection, key: str, why: str) -> None:
+    """A notice that was sent did not arrive after all: it is dead, so that people see it."""
+    ended = notices.c.state.in_(("sending", "sent", "uncertain"))  # a report may be faster than our own note that it was sent
+    await tx.execute(update(notices).where(notices.c.key == key, ended).values(state="dead", reason=why))
+
+
 async def unfinished(tx: AsyncConnection, *, before: datetime, limit: int = 500) -> list[str]:
     """Keys of notices that should have been sent by now: retries that are due, and attempts that a crash cut off."""
     rows = await tx.execute(select(notices.c.key).where(UNFINISHED, notices.c.next_at < before).order_by(notices.c.next_at).limit(limit))
@@ -165,7 +208,7 @@ async def unfinished(tx: AsyncConnection, *, before: datetime, limit: int = 500)
 
 
 async def of_complaint(tx: AsyncConnection, reference: str) -> list[Shown]:
-    rows = await tx.execute(select(notices).where(notices.c.reference == reference).order_by(notices.c.created_at))
+    rows = await tx.execute(select(notices).where(notices.c.reference == reference).order_by(notices.c.created_at, notices.c.key))
     return [
         Shown(
             notice=_notice.decode(r.body), state=r.state, attempts=r.attempts, sent_at=r.sent_at, external_id=r.external_id, reason=r.reason

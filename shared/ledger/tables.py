@@ -66,6 +66,7 @@ RUNNING = text("met_at IS NULL AND breached_at IS NULL")
 UNFINISHED = text("state IN ('pending', 'sending')")
 FAILED = text("state IN ('dead', 'uncertain')")
 HELD = text("state = 'held'")
+ANSWERS_MAIL = text("channel = 'email'")
 
 #: SQLite keeps such a table in its primary key's tree alone: one tree to write instead of two. Only for tables without long texts.
 SMALL_ROWS: dict[str, Any] = {"sqlite_with_rowid": False}
@@ -182,6 +183,7 @@ notices = Table(
     Column("reference", String(16), nullable=False),
     Column("kind", String(24), nullable=False),
     Column("state", String(12), nullable=False),  # pending, sending, sent, dead, uncertain
+    Column("channel", String(16), nullable=False),
     Column("source", String(64), nullable=False),
     Column("recipient", String(320), nullable=False),
     Column("body", Text, nullable=False),  # the Notice as JSON
@@ -193,6 +195,8 @@ notices = Table(
     Column("reason", Text, nullable=False, server_default=""),
     Index("notices_reference", "reference"),
     Index("notices_unfinished", "next_at", sqlite_where=UNFINISHED, postgresql_where=UNFINISHED),
+    # only mail that answers mail can go round in a loop; the caps count it by recipient
+    Index("notices_answering_mail", "recipient", "created_at", sqlite_where=ANSWERS_MAIL, postgresql_where=ANSWERS_MAIL),
     Index("notices_failed", "created_at", sqlite_where=FAILED, postgresql_where=FAILED),
 )
 

@@ -53,6 +53,10 @@ async def test_a_complaint_is_shown_claimed_and_settled(desk: Program):
         assert part in shown.stdout
     assert re.search(r"^warehouse +1 ", desk("queue", "ls").stdout, re.MULTILINE)
 
+    async with httpx.AsyncClient(trust_env=False) as client:
+        metrics = await client.get(f"http://127.0.0.1:{desk.settings['ROUTER_PORT']}/metrics")
+    assert 'desk_queue_items{department="warehouse",place="ready"} 1.0' in metrics.text
+
     lease = json.loads(desk("queue", "claim", "warehouse", "--worker", "li.na").stdout)
     assert lease["reference"] == reference
     key = desk("keys", "add", "warehouse", "--department", "warehouse").stdout.strip()
@@ -111,3 +115,15 @@ def test_doctor_sees_that_it_runs(desk: Program):
 
 def test_a_second_one_on_the_same_folder_is_refused(desk: Program):
     assert "DESK_HOME" in one_line_with_a_mend(desk("up"))
+
+
+@pytest.mark.parametrize("port", ["INTAKE_PORT", "ROUTER_PORT"])
+def test_the_description_of_an_api_needs_nothing_from_elsewhere(desk: Program, port: str):
+    page = httpx.get(f"http://127.0.0.1:{desk.settings[port]}/schema", trust_env=False).text
+    assert "/api/v1/" in page
+    assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
+    document = httpx.get(f"http://127.0.0.1:{desk.settings[port]}/schema/openapi.json", trust_env=False).json()
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            assert operation.get("summary"), f"{method} {path} has no summary"
+            assert operation.get("tags"), f"{method} {path} has no tag"

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from shared.errors import ConfigError
 from shared.ledger import Ledger
-from shared.ledger.migrate import current, head, upgrade
+from shared.ledger.migrate import SCRIPTS, current, head, upgrade
 from shared.ledger.tables import metadata
 from tests.postgres import PrivatePostgres
 
@@ -91,3 +93,9 @@ async def test_a_ledger_of_a_newer_release_is_refused_with_the_mend(empty_url: s
     with pytest.raises(ConfigError, match=r"9999.*newer release"):
         await upgrade(ledger)
     await ledger.close()
+
+
+def test_the_newest_script_is_what_the_release_needs() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    assert ScriptDirectory.from_config(config).get_current_head() == head()

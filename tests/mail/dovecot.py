@@ -64,6 +64,21 @@ userdb {{
 """
 
 
+#: where logins by token are wanted: Dovecot asks the address behind which the token's owner is told
+OAUTH_CONFIG = """
+auth_mechanisms = plain login xoauth2 oauthbearer
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {base}/oauth2.conf
+}}
+"""
+OAUTH_ASKED = """
+tokeninfo_url = {url}
+username_attribute = email
+"""
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -76,8 +91,9 @@ class Dovecot:
     host = "127.0.0.1"
     password = "secret"
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, tokens_at: str = "") -> None:
         self.base = base
+        self.tokens_at = tokens_at
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -96,6 +112,10 @@ class Dovecot:
         config.write_text(
             CONFIG.format(base=self.base, internal=internal, login=login, group=group, port=self.port, uid=owner.pw_uid, gid=owner.pw_gid)
         )
+        if self.tokens_at:
+            (self.base / "oauth2.conf").write_text(OAUTH_ASKED.format(url=self.tokens_at))
+            with config.open("a") as more:
+                more.write(OAUTH_CONFIG.format(base=self.base))
         self.process = subprocess.Popen(["dovecot", "-F", "-c", str(config)], stderr=subprocess.PIPE)
         deadline = time.monotonic() + 15
         while True:
@@ -144,8 +164,8 @@ class Dovecot:
                 return []
             return [str(item) for item in client.fetch("1:*", "(FLAGS)")[1] if item]
 
-    def count_seen(self, user: str) -> int:
-        return sum("Seen" in flags for flags in self.flags(user))
+    def count_seen(self, user: str, folder: str = "INBOX") -> int:
+        return sum("Seen" in flags for flags in self.flags(user, folder))
 
     def make_folder(self, user: str, folder: str) -> None:
         with self.login(user) as client:
@@ -182,8 +202,11 @@ class Dovecot:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Dovecot]:
-    """A Dovecot for the time of a test run. Without the program the test is skipped; where CI is set it fails."""
+def running(tokens_at: str = "") -> Iterator[Dovecot]:
+    """A Dovecot for the time of a test run. Without the program the test is skipped; where CI is set it fails.
+
+    tokens_at: where it asks whose an access token is.
+    """
     if shutil.which("dovecot") is None:
         message = "Dovecot is not installed (Debian: apt-get install dovecot-imapd)."
         if os.environ.get("CI"):
@@ -191,7 +214,7 @@ def running() -> Iterator[Dovecot]:
         pytest.skip(message)
     base = Path(tempfile.mkdtemp(prefix="desk-dovecot-"))
     base.chmod(0o755)
-    server = Dovecot(base)
+    server = Dovecot(base, tokens_at)
     try:
         server.start()
         yield server

@@ -255,3 +255,18 @@ async def test_two_accounts_take_the_same_mail_each_once(dovecot: Dovecot, desk:
     async with watching(options(dovecot), first, desk), watching(other, second, desk):
         await wait_until(lambda: len(first.outcomes) == len(second.outcomes) == 1)
     assert numbers(desk) == [1, 1]
+
+
+async def test_mail_that_arrives_while_another_is_taken_is_not_left_until_the_next_look(
+    dovecot: Dovecot, state: MemoryState, desk: Desk
+) -> None:
+    """The server announces it in its answer to one of our own commands, and IDLE says nothing of what was announced before."""
+    dovecot.append("care", mail(1))
+
+    async def take(deliveries: Sequence[Delivery]) -> list[Outcome]:
+        if numbers(desk) == []:
+            await asyncio.to_thread(dovecot.append, "care", mail(2))
+        return await desk.take(deliveries)
+
+    async with watching(options(dovecot, idle_seconds=60.0), state, desk, take):
+        await wait_until(lambda: numbers(desk) == [1, 2], 10)

@@ -69,7 +69,7 @@ class World:
             {"smtp": find_senders()["smtp"]}, {"smtp": {"from": "care@shop.example", "host": "127.0.0.1", "port": str(self.relay.port)}}
         )
         self.opened.append(dict(senders))
-        return Deliver(self.ledger, senders, write, lambda key, at: self.postponed.append((key, at)), name)
+        return Deliver(self.ledger, senders, write, lambda key, at: self.postponed.append((key, at)), holder=name)
 
 
 @pytest.fixture

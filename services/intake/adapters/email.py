@@ -31,6 +31,7 @@ class EmailAdapter(Adapter):
     def parse(self, delivery: Delivery) -> tuple[Parsed, ...]:
         """One submission a mail; reports and automatic mail too, marked as such. Raises Unreadable or TooLarge."""
         mail = read_mail(delivery.raw, self.max_bytes)
+        automatic = mail.automatic or ("empty envelope sender" if delivery.headers.get("x-envelope-from", "?") in ("", "<>") else "")
         named = [(file, attachment_name(file, number)) for number, file in enumerate(mail.files, 1)]
         submission = Submission(
             channel=Channel.EMAIL,
@@ -53,10 +54,10 @@ class EmailAdapter(Adapter):
                 references=mail.references,
                 recipients=recipients_of(mail, delivery),
             ),
-            automatic=bool(mail.automatic),
+            automatic=bool(automatic),
             bounce=mail.bounce,
             notes=mail.notes,
-            extra=dict(facts(mail)),
+            extra=dict(facts(mail, automatic)),
         )
         return (Parsed(submission=submission, files={file.sha256: file.data for file in mail.files}),)
 
@@ -87,12 +88,12 @@ def recipients_of(mail: Mail, delivery: Delivery) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*mail.recipients, *(word for word in envelope if word))))
 
 
-def facts(mail: Mail) -> Iterator[tuple[str, str]]:
+def facts(mail: Mail, automatic: str) -> Iterator[tuple[str, str]]:
     """What the schema has no field for: where answers should go, why a machine must not answer, and read receipts."""
     if mail.reply_to and mail.reply_to.lower() != mail.sender.address.lower():
         yield "reply_to", mail.reply_to
-    if mail.automatic:
-        yield "automatic_because", mail.automatic
+    if automatic:
+        yield "automatic_because", automatic
     elif mail.unanswerable:
         yield UNANSWERABLE, mail.unanswerable
     if mail.receipt:

@@ -70,6 +70,7 @@ ABOUT_RECIPIENT = re.compile(
     r"|Empfänger|destinataire|destinatario|<[^<>\s]+@[^<>\s]+>\s*[:：]",
     re.IGNORECASE,
 )
+STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 ORIGINAL_COPY = re.compile(
     r"^[ \t>-]*(?:-{2,}.{0,60}(?:copy of|original|headers|原邮件|原始邮件|undelivered).{0,60}|(?:原邮件信息"
     r"|以下是原邮件|原信信息|邮件原文|原始邮件信息).{0,30}|Return-Path:.*|Received: .*)$",
@@ -96,7 +97,7 @@ def find_receipt(root: Part) -> Receipt | None:
                 first(fields, "disposition").rpartition(";")[2].strip(),
             )
         if is_status(leaf):
-            actions = {action for action, _ in recipients_of(leaf)}
+            actions = {told.action for told in recipients_of(leaf)}
             if actions and actions <= {"delivered", "relayed", "expanded"}:
                 return Receipt("delivered", original_id(root))
     return None
@@ -108,11 +109,16 @@ def is_status(leaf: Part) -> bool:
 
 def find_bounce(root: Part, subject: str, sender: tuple[str, str], text: str) -> Bounce | None:
     """What mail of ours did not arrive, or None where this is no such report. text: the readable text of the mail."""
-    told = [pair for leaf in leaves(root) if is_status(leaf) for pair in recipients_of(leaf)]
-    failed = unique(mailbox for action, mailbox in told if action == "failed")
-    delayed = unique(mailbox for action, mailbox in told if action == "delayed")
-    if failed or delayed:
-        return Bounce(recipients=failed or delayed, permanent=bool(failed), original_id=original_id(root))
+    told = [of_one for leaf in leaves(root) if is_status(leaf) for of_one in recipients_of(leaf)]
+    failed = [of_one for of_one in told if of_one.action == "failed"]
+    delayed = [of_one for of_one in told if of_one.action == "delayed"]
+    if reported := failed or delayed:
+        return Bounce(
+            recipients=unique(of_one.mailbox for of_one in reported),
+            permanent=bool(failed),
+            original_id=original_id(root),
+            status=next((of_one.status for of_one in reported if of_one.status), ""),
+        )
     if told:
         return None
     headers = root.headers
@@ -142,10 +148,18 @@ def suspicious(root: Part, subject: str, sender: tuple[str, str]) -> bool:
     return by_sender or (by_subject and (by_envelope or first(root.headers, "auto-submitted") not in {"", "no"}))
 
 
-def recipients_of(leaf: Part) -> list[tuple[str, str]]:
-    """(action, address) of each recipient block of a delivery status (RFC 3464 section 2.3), actions in lower case."""
+class Reported(msgspec.Struct, frozen=True):
+    """What a delivery status says of one recipient: the action in lower case, the address, and the status code where it is one."""
+
+    action: str
+    mailbox: str
+    status: str
+
+
+def recipients_of(leaf: Part) -> list[Reported]:
+    """Each recipient block of a delivery status (RFC 3464 section 2.3)."""
     data = content(leaf).replace(b"\r\n", b"\n").strip(b"\n")
-    found: list[tuple[str, str]] = []
+    found: list[Reported] = []
     for block in re.split(rb"\n[ \t]*\n", data)[:500]:
         fields, _ = read_headers(block + b"\n\n", 0, len(block) + 2)
         mailbox = recipient(fields)
@@ -158,7 +172,8 @@ def recipients_of(leaf: Part) -> list[tuple[str, str]]:
         elif action not in {"delivered", "relayed", "expanded"}:
             action = "failed" if status.startswith("5") else "delayed" if status.startswith("4") else ""
         if mailbox and action:
-            found.append((action, mailbox))
+            code = STATUS.match(status)
+            found.append(Reported(action, mailbox, code[0] if code else ""))
     return found
 
 

@@ -4,6 +4,7 @@ Settings (all strings, none required):
     from        our address, where the relay wants another than the desk's own (DESK_MAIL_FROM)
     host, port  the relay; port 0 means 465 for tls=implicit, 587 with a user, 25 otherwise
     user, password
+    oauth       instead of the password, for Gmail and Microsoft: a JSON object as in DESK_MAILBOXES ("provider", "client_id", ...)
     tls         auto (STARTTLS where offered; required as soon as there is a user), starttls, implicit or none
     ca_file     PEM file of the authority to trust; empty means the system's
     envelope    who hears of bounces: `from`; `reply` (the keyed reply address, so that a bounce names its complaint); `null` (nobody,
@@ -19,6 +20,7 @@ import re
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import aiosmtplib
@@ -28,9 +30,12 @@ from services.notifier.mime import render_mail
 from services.notifier.sender import Letter, Sender, Sent
 from services.notifier.sender_settings import read_options
 from shared.errors import ConfigError, TemporaryFailure, Undeliverable
+from shared.oauth import OAuth, Tokens
+from shared.reach import address_is_dead
 
 WORD = r"[^\s<>()\[\]@,;:\\\"\x00-\x1f\x7f.]+"
 ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@.{{1,255}}\Z){WORD}(?:\.+{WORD})*@{WORD}(?:\.{WORD})*")
+STATUS = re.compile(r"\b5\.\d{1,3}\.\d{1,3}\b")
 IDLE_CHECK = 30.0
 LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 #: the relay wants a login or refuses ours: nothing about the recipient
@@ -43,6 +48,7 @@ class SmtpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
     user: str = ""
     password: str = ""
+    oauth: str = ""
     tls: Literal["auto", "starttls", "implicit", "none"] = "auto"
     ca_file: str = ""
     envelope: str = "from"
@@ -62,9 +68,10 @@ class SmtpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Connection:
     """One kept connection of the pool. Knows how to be alive, to begin a mail, and to forget one that failed."""
 
-    def __init__(self, options: SmtpOptions, context: ssl.SSLContext | None) -> None:
+    def __init__(self, options: SmtpOptions, context: ssl.SSLContext | None, tokens: Tokens | None = None) -> None:
         self.options = options
         self.context = context
+        self.tokens = tokens
         self.client: aiosmtplib.SMTP | None = None
         self.used_at = 0.0
 
@@ -112,7 +119,8 @@ class Connection:
             hostname=options.host,
             port=options.effective_port,
             username=options.user or None,
-            password=options.password or None,
+            password=None if self.tokens else options.password or None,
+            oauth_token_generator=partial(asyncio.to_thread, self.tokens) if self.tokens else None,
             local_hostname=options.hello or None,
             timeout=options.timeout,
             use_tls=options.tls == "implicit",
@@ -123,7 +131,9 @@ class Connection:
         try:
             await client.connect()
             await client.ehlo()
-        except BaseException:
+        except BaseException as error:
+            if self.tokens and isinstance(error, aiosmtplib.SMTPAuthenticationError):
+                self.tokens.forget()  # it may have been withdrawn before its time
             client.close()
             raise
         self.client = client
@@ -159,7 +169,8 @@ class SmtpSender(Sender):
         self.options = checked(read_options(self.name, settings, SmtpOptions))
         context = await asyncio.to_thread(tls_context, self.options)
         self.free = asyncio.Semaphore(self.options.connections)
-        self.idle = [Connection(self.options, context) for _ in range(self.options.connections)]
+        tokens = Tokens(read_oauth(self.options.oauth)) if self.options.oauth else None
+        self.idle = [Connection(self.options, context, tokens) for _ in range(self.options.connections)]
 
     async def send(self, letter: Letter) -> Sent:
         recipient = ascii_domain(letter.notice.recipient)
@@ -212,6 +223,16 @@ def checked(options: SmtpOptions) -> SmtpOptions:
     return options
 
 
+def read_oauth(text: str) -> OAuth:
+    """Raises ConfigError."""
+    try:
+        return msgspec.json.decode(text, type=OAuth)
+    except msgspec.DecodeError as error:
+        raise ConfigError(
+            f"'oauth' of the sender 'smtp' cannot be read: {error}. Write a JSON object with provider and client_id."
+        ) from None
+
+
 def tls_context(options: SmtpOptions) -> ssl.SSLContext | None:
     """How the relay is checked. TLS only taken where offered is not checked (RFC 7435): the other choice is to send in the clear."""
     if options.tls == "none":
@@ -230,12 +251,12 @@ def ascii_domain(address: str) -> str:
     """The address with its domain in ASCII (IDNA). Raises Undeliverable for what is no single address."""
     plain = address.strip()
     if not ADDRESS.fullmatch(plain):
-        raise Undeliverable("The customer's mail address is not one. Ask for the right one or use another channel.")
+        raise Undeliverable("The customer's mail address is not one. Ask for the right one or use another channel.", lasting=True)
     local, _, domain = plain.rpartition("@")
     try:
         return plain if domain.isascii() else f"{local}@{domain.encode('idna').decode()}"
     except UnicodeError:
-        raise Undeliverable("The customer's mail address has a domain that cannot exist. Ask for the right one.") from None
+        raise Undeliverable("The customer's mail address has a domain that cannot exist. Ask for the right one.", lasting=True) from None
 
 
 def envelope_sender(wanted: str, letter: Letter) -> str:
@@ -268,10 +289,16 @@ def translated(error: aiosmtplib.SMTPException | OSError, options: SmtpOptions, 
     if error.code < 500:
         return TemporaryFailure(f"{place} asks us to come back: {said}.")
     if isinstance(error, aiosmtplib.SMTPRecipientRefused):
-        return Undeliverable(f"{place} refuses the recipient: {said}.")
+        return Undeliverable(f"{place} refuses the recipient: {said}.", lasting=is_dead(error))
     if isinstance(error, aiosmtplib.SMTPDataError):
         return Undeliverable(f"{place} refuses the mail: {said}. Where many are refused, see to our domain (SPF, DKIM, DMARC, quota).")
     return TemporaryFailure(f"{place} refuses us: {said}. Mend 'from', 'envelope' or 'host' of the sender smtp in DESK_SENDERS.")
+
+
+def is_dead(refused: aiosmtplib.SMTPResponseException) -> bool:
+    """Whether a refused recipient does not exist, by the enhanced code (RFC 3463) where the relay gives one, else by RFC 5321's own."""
+    status = STATUS.search(refused.message)
+    return address_is_dead(status[0]) if status else refused.code in (550, 551, 553)
 
 
 def one_answer(message: str) -> str:

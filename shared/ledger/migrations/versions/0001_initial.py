@@ -185,6 +185,7 @@ def upgrade() -> None:
         sa.Column("reference", sa.String(length=16), nullable=False),
         sa.Column("kind", sa.String(length=24), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("channel", sa.String(length=16), nullable=False),
         sa.Column("source", sa.String(length=64), nullable=False),
         sa.Column("recipient", sa.String(length=320), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
@@ -195,6 +196,14 @@ def upgrade() -> None:
         sa.Column("external_id", sa.String(length=255), server_default="", nullable=False),
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_index(
+        "notices_answering_mail",
+        "notices",
+        ["recipient", "created_at"],
+        unique=False,
+        sqlite_where=sa.text("channel = 'email'"),
+        postgresql_where=sa.text("channel = 'email'"),
     )
     op.create_index(
         "notices_failed",
