@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import structlog
 import uvloop
@@ -35,6 +35,8 @@ from shared.telemetry import configure_logging
 
 STOP_WITHIN = 25.0
 """Seconds for work in hand at a clean stop; Docker and systemd kill after 30 or more."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -119,6 +121,16 @@ async def end_all(tasks: set[asyncio.Task[Any]]) -> None:
         for task in tasks:
             task.cancel()
         _, tasks = await asyncio.wait(tasks, timeout=2.0)
+
+
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """What the work gives. Who is cancelled meanwhile waits for its end first, so that a batch in hand is finished as a whole."""
+    running = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 async def _named(name: str, work: Loop) -> None:
