@@ -65,7 +65,7 @@ async def open_desk(settings: Settings, *, consumer: str = "") -> AsyncGenerator
     """The desk by its settings, with the ledger's schema up to date. Raises ConfigError, or TemporaryFailure when the ledger is away."""
     policy = load(settings.policy)
     ledger = Ledger.open(settings.ledger)
-    redis = cast(Redis, Redis.from_url(settings.redis, socket_timeout=30, socket_connect_timeout=5, health_check_interval=30))  # pyright: ignore[reportUnknownMemberType]
+    redis: Redis = Redis.from_url(settings.redis, socket_timeout=30, socket_connect_timeout=5, health_check_interval=30)  # pyright: ignore[reportUnknownMemberType]
     try:
         await upgrade(ledger)
         desk = Desk(settings, policy, ledger, redis, consumer=consumer)
@@ -94,9 +94,8 @@ async def serve(desk: Desk, app: Litestar, address: tuple[str, int], loops: Mapp
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     web = asyncio.create_task(server.serve(), name="web")
-    tasks = {
-        asyncio.ensure_future(_named(name, work)) for name, work in {**loops, "relay": desk.relay.run, "ledger": desk.ledger.tend}.items()
-    }
+    every = {**loops, "relay": desk.relay.run, "ledger": desk.ledger.tend}
+    tasks = {asyncio.ensure_future(_named(name, work)) for name, work in every.items()}
     stopping = asyncio.create_task(stop.wait())
     log.info("service.ready", app=app.state.get("service", ""), address=f"http://{address[0]}:{address[1]}", pid=os.getpid())
     try:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 LOOK_EVERY = 1.0
+T = TypeVar("T")
 
 
 class Patience:
-    """One a process. Like asyncio.timeout, but up to LOOK_EVERY late."""
+    """One a process. Like asyncio.wait_for, but up to LOOK_EVERY late."""
 
     def __init__(self) -> None:
         self._until: dict[asyncio.Task[Any], float] = {}
         self._late: set[asyncio.Task[Any]] = set()
         self._watcher: asyncio.AbstractEventLoop | None = None
 
-    @contextmanager
-    def lasting(self, seconds: float) -> Iterator[None]:
-        """Raises TimeoutError in the task that waits inside when the seconds are over. One at a time in a task."""
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    async def wait_for(self, awaited: Awaitable[T], seconds: float) -> T:
+        """What is awaited. Raises TimeoutError when the seconds are over. One at a time in a task."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("Only a task can wait.")
         self._until[task] = loop.time() + seconds
@@ -29,7 +29,7 @@ class Patience:
             self._watcher = loop
             loop.call_later(LOOK_EVERY, self._look, loop)
         try:
-            yield
+            return await awaited
         except asyncio.CancelledError:
             if task in self._late and not task.uncancel():
                 raise TimeoutError from None

@@ -84,8 +84,7 @@ async def read_body(headers: Headers, receive: Receive, limit: int, *, drain: in
 
 async def _next(receive: Receive, seconds: float) -> Any:
     try:
-        with _patience.lasting(seconds):
-            return await receive()
+        return await _patience.wait_for(receive(), seconds)
     except TimeoutError:
         raise TooSlow from None
 

@@ -268,12 +268,18 @@ async def open_matters(tx: AsyncConnection, keys: Collection[tuple[str, str]], n
     return {(r.customer_id, r.order_number): r.reference for r in found}
 
 
-async def add_matters(tx: AsyncConnection, new: Sequence[tuple[str, str, str, datetime]], now: datetime) -> None:
-    """(customer_id, order_number, reference, until); an expired matter gives way. Raises IntegrityError when one is open."""
+async def add_matters(
+    tx: AsyncConnection, new: Sequence[tuple[str, str, str, datetime]], now: datetime, *, newcomers: Collection[str] = ()
+) -> None:
+    """(customer_id, order_number, reference, until); an expired matter gives way. Raises IntegrityError when one is open.
+
+    newcomers: customers of this very transaction, who can have no expired one.
+    """
     if not new:
         return
-    keys = [(customer, order) for customer, order, _, _ in new]
-    await tx.execute(_expired_matters, {"b_keys": as_parameter(keys), "b_now": now})
+    keys = [(customer, order) for customer, order, _, _ in new if customer not in newcomers]
+    if keys:
+        await tx.execute(_expired_matters, {"b_keys": as_parameter(keys), "b_now": now})
     await insert_rows(tx, matters, [{"customer_id": c, "order_number": o, "reference": r, "until": u} for c, o, r, u in new])
 
 

@@ -5,14 +5,17 @@ SQLAlchemy writes the statement, once for each table and database; the rows then
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from functools import cache
 from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Dialect, Insert, Table, Update, insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.ledger.sqlite import SqliteConnection
 from shared.ledger.tables import Instant, to_micros
 
 
@@ -21,7 +24,7 @@ async def run_many(tx: AsyncConnection, statement: Insert | Update, rows: Sequen
     if rows:
         text, names, instants, fixed = _prepared(tx.dialect, statement)
         pick = itemgetter(*names)
-        await tx.exec_driver_sql(text, [pick(_in_micros({**fixed, **row}, instants)) for row in rows])
+        await _straight(tx, text, [_in_micros(pick({**fixed, **row}), instants) for row in rows])
 
 
 async def insert_rows(tx: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -30,31 +33,42 @@ async def insert_rows(tx: AsyncConnection, table: Table, rows: Sequence[Mapping[
         return
     statement, names, instants = _shape(tx.dialect, table)
     pick = itemgetter(*names)
-    values = [pick(_in_micros(row, instants) if instants else row) for row in rows]
-    await tx.exec_driver_sql(statement, values)
+    await _straight(tx, statement, [_in_micros(pick(row), instants) for row in rows])
 
 
-def _in_micros(row: Mapping[str, Any], instants: Sequence[str]) -> dict[str, Any]:
-    changed = dict(row)
-    for name in instants:
-        if changed[name] is not None:
-            changed[name] = to_micros(changed[name])
-    return changed
+def _in_micros(row: tuple[Any, ...], instants: Sequence[int]) -> tuple[Any, ...]:
+    changed = list(row)
+    for at in instants:
+        if changed[at] is not None:
+            changed[at] = to_micros(changed[at])
+    return tuple(changed)
+
+
+async def _straight(tx: AsyncConnection, statement: str, values: Sequence[tuple[Any, ...]]) -> None:
+    """To the driver; for SQLite past SQLAlchemy altogether, whose own work on a statement costs as much as thirty rows do."""
+    driver = tx.sync_connection.connection.driver_connection if tx.sync_connection else None
+    if not isinstance(driver, SqliteConnection):
+        await tx.exec_driver_sql(statement, list(values))
+        return
+    try:
+        await driver.run_many(statement, values)
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(statement, None, error, sqlite3.Error, hide_parameters=True, dialect=tx.dialect) from error
 
 
 @cache
-def _prepared(dialect: Dialect, statement: Insert | Update) -> tuple[str, list[str], list[str], dict[str, Any]]:
-    """The text, its parameters in their order, which of them are instants, and those whose value stands in the statement."""
+def _prepared(dialect: Dialect, statement: Insert | Update) -> tuple[str, list[str], list[int], dict[str, Any]]:
+    """The text, its parameters in their order, which of them (by place) are instants, and those whose value stands in the statement."""
     compiled: Any = statement.compile(dialect=dialect)
     names: list[str] = list(compiled.positiontup)
     binds = {name: compiled.binds[name] for name in names}
-    instants = [name for name in names if isinstance(binds[name].type, Instant)]
+    instants = [at for at, name in enumerate(names) if isinstance(binds[name].type, Instant)]
     return str(compiled), names, instants, {name: bind.value for name, bind in binds.items() if not bind.required}
 
 
 @cache
-def _shape(dialect: Dialect, table: Table) -> tuple[str, list[str], list[str]]:
-    """The statement, the columns in its order, and which of them are instants."""
+def _shape(dialect: Dialect, table: Table) -> tuple[str, list[str], list[int]]:
+    """The statement, the columns in its order, and which of them (by place) are instants."""
     compiled = insert(table).compile(dialect=dialect, column_keys=[c.name for c in table.columns])
     names = list(compiled.positiontup or ())  # type: ignore[attr-defined] # SQLCompiler's, which Compiled does not declare
-    return str(compiled), names, [c.name for c in table.columns if isinstance(c.type, Instant)]
+    return str(compiled), names, [at for at, name in enumerate(names) if isinstance(table.c[name].type, Instant)]

@@ -65,6 +65,10 @@ class SqliteConnection:
     def cursor(self) -> SqliteCursor:
         return SqliteCursor(self, self._connection.cursor())
 
+    async def run_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """A statement for many rows, past the cursors that SQLAlchemy wants. Raises sqlite3.Error as it comes."""
+        await self.run(statement, lambda: self._connection.executemany(statement, rows))
+
     async def run(self, statement: str, call: Callable[[], Any]) -> None:
         """One statement's work, here or in the thread."""
         if statement == WRITE:

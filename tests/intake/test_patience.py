@@ -14,8 +14,7 @@ async def test_a_wait_that_lasts_too_long_is_ended() -> None:
     patience = Patience()
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        with patience.lasting(0.1):
-            await asyncio.Event().wait()
+        await patience.wait_for(asyncio.Event().wait(), 0.1)
     assert 0.1 <= time.monotonic() - began < 3
     task = asyncio.current_task()
     assert task is not None
@@ -26,8 +25,7 @@ async def test_a_wait_that_lasts_too_long_is_ended() -> None:
 async def test_a_wait_that_ends_in_time_is_left_alone() -> None:
     patience = Patience()
     for _ in range(3):
-        with patience.lasting(30):
-            await asyncio.sleep(0)
+        assert await patience.wait_for(asyncio.sleep(0, "done"), 30) == "done"
     assert not patience._until
 
 
@@ -35,8 +33,7 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
     patience = Patience()
 
     async def wait() -> None:
-        with patience.lasting(30):
-            await asyncio.Event().wait()
+        await patience.wait_for(asyncio.Event().wait(), 30)
 
     task = asyncio.create_task(wait())
     await asyncio.sleep(0)
