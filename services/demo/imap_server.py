@@ -10,8 +10,10 @@ import imaplib
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from shared.errors import ConfigError
@@ -66,6 +68,7 @@ class ImapServer:
         self.folder = folder.absolute()
         self.name = ""
         self.port = 0
+        self._open: tempfile.TemporaryDirectory[str] | None = None
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> ImapServer:
@@ -99,6 +102,9 @@ class ImapServer:
                 await asyncio.wait_for(self._process.wait(), 10)
             except TimeoutError:
                 self._process.kill()
+        if self._open:
+            self._open.cleanup()
+            self._open = None
 
     def deliver(self, *mails: bytes) -> None:
         """Put mails into the inbox, as a mail server does."""
@@ -130,17 +136,22 @@ class ImapServer:
         if not version.startswith("2.3"):  # 2.4 has another configuration language
             return None
         self.name = "Dovecot"
-        mails = self.folder / "mail"
+        folder, root = self.folder, os.getuid() == 0
+        if root and not all(parent.stat().st_mode & stat.S_IXOTH for parent in folder.parents):
+            # under /root, for example, Dovecot's own users could not get at the mail
+            self._open = tempfile.TemporaryDirectory(prefix="desk-imap-", ignore_cleanup_errors=True)
+            folder = Path(self._open.name)
+        mails = folder / "mail"
         mails.mkdir(exist_ok=True)
-        if os.getuid() == 0:  # Dovecot refuses to do its work as root; its package made these users
+        if root:  # Dovecot refuses to do its work as root; its package made these users
             names = {"user": "mail", "group": "mail", "login_user": "dovenull", "internal_user": "dovecot", "internal_group": "dovecot"}
             shutil.chown(mails, "mail", "mail")
-            self.folder.chmod(0o711)
+            folder.chmod(0o711)
         else:
             user, group = getpass.getuser(), grp.getgrgid(os.getgid()).gr_name
             names = {"user": user, "group": group, "login_user": user, "internal_user": user, "internal_group": group}
-        config = self.folder / "dovecot.conf"
-        config.write_text(DOVECOT.format(folder=self.folder, port=self.port, password=PASSWORD, **names))
+        config = folder / "dovecot.conf"
+        config.write_text(DOVECOT.format(folder=folder, port=self.port, password=PASSWORD, **names))
         return [binary, "-F", "-c", str(config)]
 
     def _pymap(self) -> list[str] | None:

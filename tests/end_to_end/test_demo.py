@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -21,3 +22,5 @@ async def test_the_demo_goes_as_it_should(tmp_path: Path) -> None:
     said, _ = await asyncio.wait_for(demo.communicate(), 280)
     assert demo.returncode == 0, said.decode()[-3000:]
     assert "All went as it should" in said.decode()
+    if shutil.which("dovecot"):
+        assert "a mailbox (Dovecot)" in said.decode()

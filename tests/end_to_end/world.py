@@ -56,11 +56,9 @@ async def outside(*, imap: bool = False) -> AsyncIterator[Outside]:
     async with contextlib.AsyncExitStack() as open_things:
         mailbox = None
         if imap:
-            # not in pytest's folder, into which Dovecot's own users cannot look
-            folder = Path(open_things.enter_context(tempfile.TemporaryDirectory(prefix="desk-imap-", ignore_cleanup_errors=True)))
-            folder.chmod(0o711)
+            folder = open_things.enter_context(tempfile.TemporaryDirectory(prefix="desk-imap-", ignore_cleanup_errors=True))
             try:
-                mailbox = await open_things.enter_async_context(ImapServer(folder / "imap"))
+                mailbox = await open_things.enter_async_context(ImapServer(Path(folder) / "imap"))
             except ConfigError as error:
                 if os.environ.get("CI"):
                     pytest.fail(error.message)
