@@ -29,7 +29,12 @@ from shared.queues.department import DepartmentQueue
 WORKERS = 16
 BATCH = 16
 LEASE = 300.0
-RESOLUTION = {"cause": "拣货时漏放一件。", "measure": "已补发，顺丰 SF1234567890。", "improvement": "同款改为双人复核。", "tell_customer": False}
+RESOLUTION = {
+    "cause": "拣货时漏放一件。",
+    "measure": "已补发，顺丰 SF1234567890。",
+    "improvement": "同款改为双人复核。",
+    "tell_customer": False,
+}
 
 
 def measure(size: Size) -> list[Figure]:
@@ -125,7 +130,8 @@ def http_pairs(world: World, key: str, stock: dict[str, int], size: Size) -> flo
 
 def posted(path: str, key: str, body: object) -> bytes:
     content = json.dumps(body, ensure_ascii=False).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: desk\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
+    head = f"POST {path} HTTP/1.1\r\nHost: desk\r\nAuthorization: Bearer {key}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(content)}"
     return head.encode() + b"\r\n\r\n" + content
 
 

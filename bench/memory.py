@@ -31,7 +31,8 @@ def measure(size: Size) -> list[Figure]:
             uvloop.run(until_queued(world, sent, within=600))
             seen.append({name: world.resident_mb(name) for name in ALL})
     figures = [
-        Figure(part="memory", name=f"{name} at rest", value=mb, unit="MB", target=AT_REST_TARGET, better="less") for name, mb in at_rest.items()
+        Figure(part="memory", name=f"{name} at rest", value=mb, unit="MB", target=AT_REST_TARGET, better="less")
+        for name, mb in at_rest.items()
     ]
     half, whole = seen
     for name in ALL:

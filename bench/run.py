@@ -20,7 +20,7 @@ from rich.table import Table
 
 from bench.figure import LONG, Figure, Size
 
-PARTS = ("accept", "routed", "latency", "end_to_end", "departments", "memory", "growth")
+PARTS = ("accept", "routed", "latency", "end_to_end", "departments", "mailbox", "memory", "growth")
 
 out, err = Console(), Console(stderr=True, soft_wrap=True)
 

@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import structlog
 import uvloop
@@ -35,6 +35,8 @@ from shared.telemetry import configure_logging
 
 STOP_WITHIN = 25.0
 """Seconds for work in hand at a clean stop; Docker and systemd kill after 30 or more."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -63,7 +65,7 @@ async def open_desk(settings: Settings, *, consumer: str = "") -> AsyncGenerator
     """The desk by its settings, with the ledger's schema up to date. Raises ConfigError, or TemporaryFailure when the ledger is away."""
     policy = load(settings.policy)
     ledger = Ledger.open(settings.ledger)
-    redis = cast(Redis, Redis.from_url(settings.redis, socket_timeout=30, socket_connect_timeout=5, health_check_interval=30))  # pyright: ignore[reportUnknownMemberType]
+    redis: Redis = Redis.from_url(settings.redis, socket_timeout=30, socket_connect_timeout=5, health_check_interval=30)  # pyright: ignore[reportUnknownMemberType]
     try:
         await upgrade(ledger)
         desk = Desk(settings, policy, ledger, redis, consumer=consumer)
@@ -92,7 +94,8 @@ async def serve(desk: Desk, app: Litestar, address: tuple[str, int], loops: Mapp
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     web = asyncio.create_task(server.serve(), name="web")
-    tasks = {asyncio.ensure_future(_named(name, work)) for name, work in {**loops, "relay": desk.relay.run, "ledger": desk.ledger.tend}.items()}
+    every = {**loops, "relay": desk.relay.run, "ledger": desk.ledger.tend}
+    tasks = {asyncio.ensure_future(_named(name, work)) for name, work in every.items()}
     stopping = asyncio.create_task(stop.wait())
     log.info("service.ready", app=app.state.get("service", ""), address=f"http://{address[0]}:{address[1]}", pid=os.getpid())
     try:
@@ -118,6 +121,16 @@ async def end_all(tasks: set[asyncio.Task[Any]]) -> None:
         for task in tasks:
             task.cancel()
         _, tasks = await asyncio.wait(tasks, timeout=2.0)
+
+
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """What the work gives. Who is cancelled meanwhile waits for its end first, so that a batch in hand is finished as a whole."""
+    running = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 async def _named(name: str, work: Loop) -> None:

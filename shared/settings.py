@@ -50,7 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     smtp_door_domains: str = ""
     """Comma-separated domains whose mail the door takes; empty means every recipient that is a mailbox of ours."""
     mailboxes: str = ""
-    """JSON list of IMAP mailboxes: [{"host","port","user","password","ssl","folder","account","start":"now"|"all"}]."""
+    """JSON list of IMAP mailboxes: [{"host","port","user","password","folder","junk","account","start":"now"|"all"}]; docs/email.md."""
     accounts: Secret = ""
     """JSON object of channel accounts and their secrets: {"wechat": {"gh_demo": {"token": ..}}, "telegram": {..}, "webhook": {..}}."""
     senders: Secret = ""

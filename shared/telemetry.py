@@ -37,7 +37,11 @@ class _Unfailing:
 
 def configure_logging(level: str, form: str) -> None:
     """Log to standard error as JSON lines, or readable for people (form 'console')."""
-    renderer = structlog.processors.JSONRenderer(ensure_ascii=False) if form == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    renderer = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -52,3 +56,4 @@ def configure_logging(level: str, form: str) -> None:
     )
     logging.getLogger("arq").setLevel(logging.WARNING)  # it writes two lines of its own for each sweep, every few seconds
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells whole addresses, and some platforms put their secret into it

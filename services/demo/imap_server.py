@@ -149,6 +149,7 @@ class ImapServer:
         if not script.exists():
             return None
         return [
-            str(script), "--host", "127.0.0.1", "--port", str(self.port), "--no-tls", "--no-service", "admin", "--no-service", "managesieve",
+            str(script), "--host", "127.0.0.1", "--port", str(self.port), "--no-tls",
+            "--no-service", "admin", "--no-service", "managesieve",
             "dict", "--demo-user", USER, "--demo-password", PASSWORD,
         ]  # fmt: skip

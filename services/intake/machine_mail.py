@@ -17,6 +17,8 @@ from shared.complaint import Bounce, Identity, Notice, Submission
 from shared.reach import address_is_dead, another_way
 from shared.references import notice_named
 
+RECEIPTS = ("read", "delivered")
+
 
 class Told(msgspec.Struct, frozen=True):
     """A notice as the ledger has it."""
@@ -54,7 +56,7 @@ def find(submission: Submission, known: Correspondence, secret: bytes, now: date
     key = notice_named(original_of(submission), (t.notice.key for t in known.told), secret)
     if submission.bounce:
         return _bounced(submission.bounce, known, key, now, unusable_for)
-    if receipt := submission.extra.get("receipt"):
+    if (receipt := submission.extra.get("receipt", "")) in RECEIPTS:
         return Finding(kind=receipt, detail=_without_blanks({"notice": key}))
     return Finding(kind="auto_replied", detail=_without_blanks({"why": submission.extra.get("automatic_because", ""), "notice": key}))
 
@@ -80,11 +82,11 @@ def _bounced(bounce: Bounce, known: Correspondence, key: str, now: datetime, unu
 
 
 def _letter(bounce: Bounce, known: Correspondence, key: str) -> Told | None:
-    """The notice a bounce speaks of: the one its Message-ID names, else the last one to an address it names."""
+    """The notice a bounce speaks of: the one its Message-ID names, else the last one to an address it names, else the last."""
     mails = [t for t in known.told if t.notice.source == "email" and t.state in ("sent", "sending", "uncertain", "dead")]
     if key:
         return next((t for t in mails if t.notice.key == key), None)
-    return next((t for t in reversed(mails) if t.notice.recipient in bounce.recipients), None)
+    return next((t for t in reversed(mails) if not bounce.recipients or t.notice.recipient in bounce.recipients), None)
 
 
 def _without_blanks(detail: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import selectors
 import socket
 import ssl
 from collections import deque
@@ -266,10 +267,27 @@ class Mailbox:
         self.idling = True
         try:
             if not self.stopping.is_set():
-                self.client.idle_check(timeout=self.options.idle_seconds)
+                self.wait_for_a_word()
         finally:
             self.idling = False
         self.client.idle_done()
+
+    def wait_for_a_word(self) -> None:
+        """Until the server says anything, or idle_seconds have passed; `idle_done` reads what it was.
+
+        Not the library's idle_check, which takes half a line for a broken connection and sleeps on what has been read along already.
+        """
+        line = self.client.socket()
+        line.setblocking(False)
+        try:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                if self.client._imap.file.peek(1):  # the library has no public way to what it holds
+                    return
+            with selectors.DefaultSelector() as listening:
+                listening.register(line, selectors.EVENT_READ)
+                listening.select(self.options.idle_seconds)
+        finally:
+            line.settimeout(self.options.read_timeout)
 
     def above(self, uid: int) -> list[int]:
         """The UIDs above this one, rising. n:* always matches the newest mail, also when it is not above n (RFC 3501 section 6.4.8)."""

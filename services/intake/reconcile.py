@@ -14,6 +14,7 @@ from shared.telemetry import MAILBOX_GAP
 
 EVERY = 300.0
 """Seconds between two comparisons."""
+FIRST_AFTER = 30.0
 WHOLE_EVERY = timedelta(hours=24)
 """Outcomes are never deleted, so what was once found whole need not be counted each time; once a day it is, all the same."""
 
@@ -30,12 +31,20 @@ class Reconciler:
         self._gaps: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Compare all, wait, and so on until cancelled."""
+        """Compare all, wait, and so on until cancelled; the first time when the mailboxes have had a moment to connect."""
+        pause = min(FIRST_AFTER, self._every)
         while True:
+            await asyncio.sleep(pause)
             for mailbox in self._mailboxes:
                 if mailbox.connected:  # what cannot be reached says so itself, and a second login would only vex the server
-                    await self.check(mailbox)
-            await asyncio.sleep(self._every)
+                    await self._checked(mailbox)
+            pause = self._every
+
+    async def _checked(self, mailbox: Mailbox) -> None:
+        try:
+            await self.check(mailbox)
+        except Exception:  # a defect in the counting must not end the taking
+            log.exception("mailbox_not_compared", mailbox=mailbox.options.name)
 
     async def check(self, mailbox: Mailbox) -> Standing | None:
         """Compare one; None where the server did not let us look."""

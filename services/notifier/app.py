@@ -34,7 +34,8 @@ async def main(settings: Settings) -> None:
         deliver = Deliver(
             desk.ledger, by_source, write, notifier.later, holder=name, limits=desk.policy.notices, forward=desk.relay.forward
         )
-        app = Litestar(operations(desk), exception_handlers=EXCEPTION_HANDLERS, state=State({"service": "notifier"}), openapi_config=None)
+        state = State({"service": "notifier"})
+        app = Litestar(operations(desk), exception_handlers=EXCEPTION_HANDLERS, state=state, openapi_config=None, logging_config=None)
         try:
             loops = {"tell": lambda: notifier.tell(deliver), "timers": lambda: notifier.timers(deliver)}
             await serve(desk, app, (settings.notifier_host, settings.notifier_port), loops)

@@ -27,6 +27,8 @@ from shared.telemetry import SENT, TELLING
 
 LEASE = timedelta(seconds=90)
 """How long an attempt may take before it counts as crashed; longer than any sender's own time-out."""
+AT_RISK = 4
+"""Letters of one batch that must not be repeated and are in hand at once; all of those become uncertain when the process dies."""
 SEND_WITHIN = 60.0
 PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0)
 """Seconds between the tries to write down what happened; with SEND_WITHIN they stay below LEASE."""
@@ -76,23 +78,34 @@ class Deliver:
 
     async def batch(self, keys: Sequence[str]) -> list[Settled]:
         """Send those of the notices that are due and nobody else has in hand; how each attempt ended."""
-        claimed, capped = await self._claim(keys)
-        if not claimed:
-            return []
-        failed: list[tuple[Notice, Undeliverable]] = []
-        outcomes = await asyncio.gather(*(self._attempt(c, capped.get(c.notice.key, ""), failed) for c in claimed))
-        await self._settle(claimed, outcomes, failed)
-        return list(outcomes)
+        ended: list[Settled] = []
+        while keys:
+            claimed, capped, keys = await self._claim(keys)
+            if claimed:
+                failed: list[tuple[Notice, Undeliverable]] = []
+                outcomes = await asyncio.gather(*(self._attempt(c, capped.get(c.notice.key, ""), failed) for c in claimed))
+                await self._settle(claimed, outcomes, failed)
+                ended += outcomes
+        return ended
 
-    async def _claim(self, keys: Sequence[str]) -> tuple[list[Claimed], dict[str, str]]:
-        """Those that are ours to send now, and of these the ones over a cap with the reason."""
+    async def _claim(self, keys: Sequence[str]) -> tuple[list[Claimed], dict[str, str], list[str]]:
+        """Those that are ours to send now, of these the ones over a cap with the reason, and the keys that a next round takes: few letters
+        that must not be repeated are at risk at once."""
         now = datetime.now(UTC)
         async with self._ledger.write() as tx:
             claimed = await notices.claim(tx, list(dict.fromkeys(keys)), now, now + LEASE, self._holder)
+            later = [c.notice.key for c in claimed if not c.crashed and not self._repeatable(c.notice)][AT_RISK:]
+            if later:
+                await notices.put_back(tx, later, now)
+                claimed = [c for c in claimed if c.notice.key not in later]
             counted = [c.notice for c in claimed if answers_mail(c.notice)] if self._limits else []
             if self._limits is None or not counted:
-                return claimed, {}
-            return claimed, over_the_caps(counted, await notices.sent_lately(tx, counted, now), self._limits)
+                return claimed, {}, later
+            return claimed, over_the_caps(counted, await notices.sent_lately(tx, counted, now), self._limits), later
+
+    def _repeatable(self, notice: Notice) -> bool:
+        sender = self._senders.get(notice.source)
+        return sender is None or sender.repeatable
 
     async def _attempt(self, claimed: Claimed, capped: str, failed: list[tuple[Notice, Undeliverable]]) -> Settled:
         """How one attempt ended; what no other attempt can mend is added to `failed`."""

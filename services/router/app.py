@@ -49,6 +49,7 @@ def build(desk: Desk, departments: Departments | None = None) -> Litestar:
         ],
         template_config=workbench.templates(),
         exception_handlers=EXCEPTION_HANDLERS,
+        logging_config=None,
         request_max_body_size=LARGEST_BODY,
         state=State({"service": "router"}),
         openapi_config=describe("Complaint Desk: departments", ABOUT),

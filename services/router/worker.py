@@ -17,7 +17,7 @@ from arq import cron
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.process import Desk
+from services.process import Desk, to_its_end
 from services.router import correlate
 from services.router.decide import Case, decide, undecidable
 from services.timers import run_timers
@@ -26,6 +26,7 @@ from shared.errors import TemporaryFailure
 from shared.ledger import complaints, customers, deadlines, idempotency, outbox
 from shared.ledger.outbox import Entry, Topic
 from shared.lifecycle import after
+from shared.queues.stream import StreamEntry
 from shared.telemetry import DECIDED, ROUTING
 
 BATCH = 64
@@ -48,14 +49,18 @@ class Router:
             entries = await stream.read(BATCH, 1000)
             if not entries:
                 continue
-            try:
-                await self._batch_or_singles([entry.key for entry in entries])
-            except TemporaryFailure as error:
-                # handed out again in a moment; the ledger's state says which are still to be decided
-                log.warning("route.waits", error=error.message)
-                await asyncio.sleep(1)
-                stream.release([entry.id for entry in entries])
-                continue
+            await to_its_end(self._take(entries))
+
+    async def _take(self, entries: Sequence[StreamEntry]) -> None:
+        stream = self._desk.received
+        try:
+            await self._batch_or_singles([entry.key for entry in entries])
+        except TemporaryFailure as error:
+            # handed out again in a moment; the ledger's state says which are still to be decided
+            log.warning("route.waits", error=error.message)
+            await asyncio.sleep(1)
+            stream.release([entry.id for entry in entries])
+        else:
             await stream.settle([entry.id for entry in entries])
 
     async def _batch_or_singles(self, references: Sequence[str]) -> None:

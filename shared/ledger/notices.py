@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.complaint import Notice
 from shared.ledger.complaints import to_text
-from shared.ledger.lookups import among_parameter, as_parameter
+from shared.ledger.lookups import among, among_parameter, as_parameter
 from shared.ledger.rows import insert_rows, run_many
 from shared.ledger.tables import ANSWERS_MAIL, FAILED, UNFINISHED, notices
 
@@ -147,6 +147,13 @@ async def claim(tx: AsyncConnection, keys: Sequence[str], now: datetime, until: 
         values = {"b_keys": as_parameter(r.key for r in rows), "b_until": until, "b_reason": _held_by(holder)}
         await tx.execute(_take, values)
     return [Claimed(_notice.decode(r.body), r.attempts + 1, r.state == "sending") for r in rows]
+
+
+async def put_back(tx: AsyncConnection, keys: Sequence[str], now: datetime) -> None:
+    """Claimed in this same transaction and not wanted after all: as if they had never been."""
+    if keys:
+        untouched = update(notices).where(among(notices.c.key, keys))
+        await tx.execute(untouched.values(state="pending", attempts=notices.c.attempts - 1, next_at=now, reason=""))
 
 
 async def let_go(tx: AsyncConnection, holder: str, now: datetime) -> int:

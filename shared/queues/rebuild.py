@@ -57,7 +57,8 @@ class Rebuild:
         token = secrets.token_hex(8)
         await self._redis.set(FILLING + token, "1", ex=FILL_WITHIN)
         counts = {"received": await self._refill_received(), "notices": await self._refill_notices(), "work": await self._refill_work()}
-        if await self._redis.getdel(FILLING + token):  # gone when Redis was emptied meanwhile: then the marker stays away, and we start again
+        # the token is gone when Redis was emptied meanwhile: then the marker stays away, and we start again
+        if await self._redis.getdel(FILLING + token):
             await self._redis.set(MARKER, datetime.now(UTC).isoformat())
         return counts
 

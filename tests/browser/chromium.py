@@ -34,7 +34,7 @@ async def chromium(**context: Any) -> AsyncIterator[BrowserContext]:
 
 
 def complaints_of(page: Page) -> list[str]:
-    """What the browser has to complain about on a page, gathered from now on: blocked by the policy, scripts that failed, files not found."""
+    """What the browser has to complain about on a page, gathered from now on: blocked by the policy, failed scripts, files not found."""
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: said.append(str(error)))

@@ -1,4 +1,4 @@
-"""The customers' pages in a real browser: the whole way from the form to adding something, on a phone and on a desk, without scripts too."""
+"""The customers' pages in a real browser: the whole way from form to addition, on a phone and on a desk, without scripts too."""
 
 from __future__ import annotations
 

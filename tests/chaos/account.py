@@ -23,6 +23,12 @@ class Account(msgspec.Struct, kw_only=True):
     given_up: int = 0
     wrong: list[tuple[str, list[str]]] = []
 
+    def figures(self) -> str:
+        return (
+            f"{self.complaints} complaints, {self.acknowledgements} acknowledgements sent, {self.uncertain} uncertain,"
+            f" {self.repeated_mails} mails again under their Message-ID, {self.given_up} given up by WeChat"
+        )
+
     def broken(self, what: str, references: Sequence[str] = ()) -> None:
         self.wrong.append((what, list(references)))
 
@@ -47,13 +53,8 @@ async def settle_up(desk: Desk, world: Outside, told: Sequence[Told]) -> Account
     if len(references) != len(told) - account.given_up:
         account.broken(f"{len(told)} inputs made {len(references)} complaints, {account.given_up} were given up by WeChat")
     _notices(account, [(r.reference, r.key, r.state) for r in noticed], references)
-    _letters(
-        account,
-        world,
-        [t for t in told if t.order in of_order],
-        {r.reference: r.state for r in noticed},
-        {t: r for t, ((r, _), *_) in of_order.items() if t},
-    )
+    by_order = {order: came[0][0] for order, came in of_order.items() if order}
+    _letters(account, world, [t for t in told if t.order in by_order], {r.reference: r.state for r in noticed}, by_order)
     return account
 
 

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Self
 
-Watch = Callable[[bytes], Awaitable[bool]]
-"""Looks at what passes; False cuts the line there and then."""
+Way = Callable[[bytes], AsyncIterator[bytes]]
+"""What becomes of a piece on its way: it may be held back, changed, or sent on in parts. Raising Cut cuts the line there and then."""
 
 
-async def _pass(_: bytes) -> bool:
-    return True
+class Cut(Exception):
+    """The line is cut."""
 
 
-def slowly(seconds: float) -> Watch:
+async def unchanged(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+def slowly(seconds: float) -> Way:
     """A line on which each piece takes its time."""
 
-    async def watch(_: bytes) -> bool:
+    async def way(data: bytes) -> AsyncIterator[bytes]:
         await asyncio.sleep(seconds)
-        return True
+        yield data
 
-    return watch
+    return way
 
 
 class Proxy:
-    """`async with Proxy(connect) as proxy`: what comes to proxy.port goes to `connect()`. to_server and to_client look at each piece."""
+    """`async with Proxy(connect) as proxy`: what comes to proxy.port goes to `connect()`. Pieces take their way to_server or to_client."""
 
     def __init__(
         self,
         connect: Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]],
         *,
-        to_server: Watch = _pass,
-        to_client: Watch = _pass,
+        to_server: Way = unchanged,
+        to_client: Way = unchanged,
     ) -> None:
         self.connect = connect
         self.to_server = to_server
@@ -77,9 +82,9 @@ class Proxy:
             back.transport.abort()
             self._lines.discard(task)
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, watch: Watch) -> None:
-        while data := await reader.read(65536):
-            if not await watch(data):
-                return
-            writer.write(data)
-            await writer.drain()
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way) -> None:
+        with contextlib.suppress(Cut):
+            while data := await reader.read(65536):
+                async for piece in way(data):
+                    writer.write(piece)
+                    await writer.drain()

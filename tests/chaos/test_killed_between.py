@@ -38,11 +38,11 @@ async def submit(desk: Desk, who: str = "lan@mail.example", text: str = "退款�
 async def test_a_router_killed_between_commit_and_settle_decides_nothing_twice(tmp_path: Path, valkey: PrivateValkey) -> None:
     held_back = asyncio.Event()
 
-    async def hold_settles(data: bytes) -> bool:
+    async def hold_settles(data: bytes) -> AsyncIterator[bytes]:
         if FINISH.sha in data or b"XACK" in data:
             held_back.set()
             await asyncio.Event().wait()
-        return True
+        yield data
 
     environ = environment(tmp_path, redis_url=valkey.url)
     async with Proxy(lambda: asyncio.open_unix_connection(str(valkey.socket)), to_server=hold_settles) as proxy:
@@ -103,7 +103,7 @@ def tmp_ledger(desk: Desk) -> Path:
 
 
 async def test_a_mail_whose_250_was_never_written_down_goes_out_again_under_its_message_id(tmp_path: Path, valkey: PrivateValkey) -> None:
-    async with outside(tmp_path) as world:
+    async with outside() as world:
         world.relay.faults.slow = 1.0
         environ = environment(tmp_path, world, redis_url=valkey.url)
         notifier = Service("notifier", environ)
@@ -126,7 +126,7 @@ async def test_a_mail_whose_250_was_never_written_down_goes_out_again_under_its_
 async def test_a_chat_message_whose_answer_was_never_written_down_is_uncertain_and_not_sent_again(
     tmp_path: Path, valkey: PrivateValkey
 ) -> None:
-    async with outside(tmp_path) as world:
+    async with outside() as world:
         environ = environment(tmp_path, world, redis_url=valkey.url)
         slow = Proxy(lambda: asyncio.open_connection("127.0.0.1", world.web_port), to_server=slowly(1.0))
         async with slow:

@@ -143,7 +143,7 @@ async def stored(desk: Desk) -> dict[str, int]:
 async def test_a_ledger_that_refuses_is_told_to_whoever_sends_and_nothing_is_half_stored(
     trouble: Trouble, tmp_path: Path, valkey: PrivateValkey
 ) -> None:
-    async with outside(tmp_path / "world", imap=True) as world:
+    async with outside(imap=True) as world:
         assert world.mailbox is not None
         environ = environment(trouble.home, world, redis_url=valkey.url, ledger_url=trouble.ledger_url)
         services = [Service(name, environ) for name in ("intake", "router", "notifier")]
@@ -208,7 +208,7 @@ async def test_a_ledger_that_refuses_is_told_to_whoever_sends_and_nothing_is_hal
 
 
 async def test_a_service_whose_log_cannot_be_written_goes_on(tmp_path: Path, valkey: PrivateValkey) -> None:
-    async with outside(tmp_path) as world:
+    async with outside() as world:
         environ = environment(tmp_path, world, redis_url=valkey.url)
         services = [Service(name, environ) for name in ("intake", "router", "notifier")]
         for service in services:

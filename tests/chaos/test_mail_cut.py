@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from services.demo import inputs
 from shared.ledger import tables
-from tests.chaos.proxy import Proxy
+from tests.chaos.proxy import Cut, Proxy
 from tests.end_to_end.world import Desk, Service, environment, looking_at, outside, running, until
 from tests.valkey import PrivateValkey, private_valkey
 
@@ -34,19 +34,19 @@ class Cutter:
         self.cuts = 0
         self.passed = 0
 
-    async def __call__(self, data: bytes) -> bool:
+    async def __call__(self, data: bytes) -> AsyncIterator[bytes]:
         self.passed += len(data)
-        if self.cuts >= CUTS or self.passed < BEFORE_THE_CUT:
-            return True
-        self.passed = 0
-        self.cuts += 1
-        return False
+        if self.cuts < CUTS and self.passed >= BEFORE_THE_CUT:
+            self.passed = 0
+            self.cuts += 1
+            raise Cut
+        yield data
 
 
 async def test_a_mail_whose_fetch_is_cut_in_the_body_is_fetched_again_and_becomes_one_complaint(
     tmp_path: Path, valkey: PrivateValkey
 ) -> None:
-    async with outside(tmp_path, imap=True) as world:
+    async with outside(imap=True) as world:
         assert world.mailbox is not None
         port, cutter = world.mailbox.port, Cutter()
         long_text = "包裹没有收到，附上全部聊天记录。\n" + "客服说还要再等等。\n" * 4000
@@ -81,7 +81,7 @@ async def outcomes(desk: Desk, column: object) -> dict[str, int]:
 
 
 async def test_a_relay_cut_after_the_content_gets_the_same_mail_again_under_its_message_id(tmp_path: Path, valkey: PrivateValkey) -> None:
-    async with outside(tmp_path) as world:
+    async with outside() as world:
         world.relay.faults.cut_after_data = 1
         environ = environment(tmp_path / "home", world, redis_url=valkey.url)
         async with running(Service("intake", environ), Service("notifier", environ)), looking_at(environ) as desk:
@@ -98,3 +98,56 @@ async def test_a_relay_cut_after_the_content_gets_the_same_mail_again_under_its_
             assert world.relay.count == 2, "the relay had the mail, but nobody could know"
             assert len(world.relay.message_ids) == 1
             assert len({mail.raw for mail in world.relay.mails}) == 1, "byte for byte the same"
+
+
+class Awkward:
+    """An IMAP line on which news of a mail comes together with the server's word that idling began, or in two halves."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+        self.idling = False
+        self.done = False
+        self.held = b""
+
+    async def __call__(self, data: bytes) -> AsyncIterator[bytes]:
+        begins = data.lower().startswith(b"+ idling")
+        self.idling = self.idling or begins
+        if begins and self.how == "together" and not self.done:
+            self.held = data
+        elif self.idling and b"EXISTS" in data and not self.done:
+            self.done = True
+            if self.how == "together":
+                yield self.held + data
+            else:
+                yield data[:5]
+                await asyncio.sleep(0.3)
+                yield data[5:]
+        else:
+            yield data
+
+
+@pytest.mark.parametrize("how", ["together", "halves"])
+async def test_news_of_a_mail_is_heard_in_whatever_pieces_it_comes(how: str, tmp_path: Path, valkey: PrivateValkey) -> None:
+    async with outside(imap=True) as world:
+        assert world.mailbox is not None
+        port, line = world.mailbox.port, Awkward(how)
+        async with Proxy(lambda: asyncio.open_connection("127.0.0.1", port), to_client=line) as proxy:
+            environ = environment(tmp_path / "home", world, imap_port=proxy.port, redis_url=valkey.url)
+            intake = Service("intake", environ)
+            async with running(intake), looking_at(environ) as desk:
+
+                async def idling() -> bool:
+                    return line.idling
+
+                await until(idling, "intake waits for mail", 30)
+                await asyncio.to_thread(world.mailbox.deliver, inputs.mail(("Emma", "emma@mail.example"), "My parcel", "It never arrived."))
+
+                async def taken() -> bool:
+                    return len(await desk.references()) == 1
+
+                async def standing() -> str:
+                    return f"news passed {how}: {line.done}\n{intake.last_words()}"
+
+                await until(taken, standing, 20)
+                assert line.done
+                assert "mailbox_connection_lost" not in intake.last_words(), intake.last_words()

@@ -28,7 +28,7 @@ def valkey() -> Iterator[PrivateValkey]:
 async def test_intake_takes_complaints_without_redis_and_they_flow_on_when_it_is_back(
     how: str, tmp_path: Path, valkey: PrivateValkey
 ) -> None:
-    async with outside(tmp_path) as world:
+    async with outside() as world:
         environ = environment(tmp_path, world, redis_url=valkey.url)
         services = [Service(name, environ) for name in ("intake", "router", "notifier")]
         async with running(*services), looking_at(environ) as desk:

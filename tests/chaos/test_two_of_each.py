@@ -33,7 +33,7 @@ async def send(desk: Desk, numbers: range) -> None:
 
 
 async def test_two_of_each_share_the_work_and_do_nothing_twice(tmp_path: Path, ledger_url: str, valkey: PrivateValkey) -> None:
-    async with outside(tmp_path) as world:
+    async with outside() as world:
         environ = environment(tmp_path, world, redis_url=valkey.url, ledger_url=ledger_url)
         router_port, notifier_port = free_ports(2)
         second = environ | {"DESK_ROUTER_PORT": str(router_port), "DESK_NOTIFIER_PORT": str(notifier_port)}

@@ -37,7 +37,7 @@ CASES = (
     Case("smtp", "emma@mail.example", "The tracking says my parcel was delivered but I never received it.", "logistics", "en", "sorry"),
     Case("phone", "13900008888", "快递员态度特别恶劣，打电话骂人。", "customer_service", "zh-CN", ""),
     Case("wechat", "oEndToEnd1", "付款的时候页面一直报错，系统崩溃了，扣了两次钱。", "technology", "zh-CN", "登记"),
-    Case("telegram", "7001", "Please send me the electronic invoice, I asked for the invoice twice.", "finance", "en", "sorry"),
+    Case("telegram", "70011700117", "Please send me the electronic invoice, I asked for the invoice twice.", "finance", "en", "sorry"),
 )
 
 
@@ -75,7 +75,7 @@ def reached(world: Outside, case: Case) -> list[str]:
 @pytest.fixture
 async def place(ledger_url: str, tmp_path: Path) -> AsyncIterator[tuple[Whole, Outside]]:
     """A whole desk, once on SQLite and once on PostgreSQL, and its world."""
-    async with outside(tmp_path, imap=True) as world, whole_desk(environment(tmp_path / "home", world, ledger_url=ledger_url)) as whole:
+    async with outside(imap=True) as world, whole_desk(environment(tmp_path / "home", world, ledger_url=ledger_url)) as whole:
         yield whole, world
 
 
@@ -106,3 +106,8 @@ async def test_every_channel_reaches_its_department_and_answers_its_customer(pla
         letters = reached(world, case)
         assert len(letters) == (case.channel != "phone"), f"{case}: {letters}"
         assert all(reference in letter and case.greeting in letter for letter in letters), letters
+    private = ["demo-bot-token", "token-wx", "demo-app-secret", inputs.TELEGRAM_SECRET]
+    private += [word for case in CASES for word in (case.who, case.text)]
+    for log in (whole.stack.home / "logs").glob("*.log"):
+        said = log.read_text(errors="replace")
+        assert not [word for word in private if word in said], f"{log.name} tells what is private"

@@ -86,7 +86,7 @@ async def test_intake_answers_what_is_under_way_and_stores_all_it_answered(tmp_p
 
 @pytest.mark.parametrize("name", ["router", "notifier"])
 async def test_router_and_notifier_finish_what_they_hold(name: str, tmp_path: Path, valkey: PrivateValkey) -> None:
-    async with outside(tmp_path) as world:
+    async with outside() as world:
         environ = environment(tmp_path, world, redis_url=valkey.url)
         intake, other = Service("intake", environ), Service(name, environ)
         async with running(intake, other), looking_at(environ) as desk:

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("processes"), pyte
 
 @pytest.mark.parametrize("name", ["intake", "router", "notifier", "valkey"])
 async def test_a_killed_service_is_started_again_and_the_desk_goes_on(name: str, tmp_path: Path) -> None:
-    async with outside(tmp_path) as world, whole_desk(environment(tmp_path / "home", world)) as whole:
+    async with outside() as world, whole_desk(environment(tmp_path / "home", world)) as whole:
         child = whole.stack.children[name]
         killed = child.pid
         assert killed is not None

@@ -10,6 +10,7 @@ import contextlib
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
@@ -50,11 +51,14 @@ class Outside(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def outside(folder: Path, *, imap: bool = False) -> AsyncIterator[Outside]:
+async def outside(*, imap: bool = False) -> AsyncIterator[Outside]:
     """The peers, started. Without an IMAP server a test that wants one is skipped, and fails under CI."""
     async with contextlib.AsyncExitStack() as open_things:
         mailbox = None
         if imap:
+            # not in pytest's folder, into which Dovecot's own users cannot look
+            folder = Path(open_things.enter_context(tempfile.TemporaryDirectory(prefix="desk-imap-", ignore_cleanup_errors=True)))
+            folder.chmod(0o711)
             try:
                 mailbox = await open_things.enter_async_context(ImapServer(folder / "imap"))
             except ConfigError as error:

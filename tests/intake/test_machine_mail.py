@@ -11,7 +11,7 @@ from shared.complaint import Bounce, State
 from shared.ledger import Ledger, notices
 from shared.ledger.tables import metadata
 from shared.reach import NEXT, address_is_dead
-from shared.references import message_id
+from shared.references import message_id, reply_address
 from tests.arrivals import AT, SECRET, Desk, desk, form, mail
 
 
@@ -185,3 +185,14 @@ def test_the_reader_gives_the_status_code(request: pytest.FixtureRequest) -> Non
     bounce = read_mail(raw, MAX_BYTES).bounce
     assert bounce is not None
     assert bounce.status.startswith("5.")
+
+
+async def test_a_bounce_without_the_original_names_its_complaint_by_the_address_it_came_back_to(ledger: Ledger) -> None:
+    async with desk(ledger) as at:
+        reference = await complain(at, form("箱子破了", email="zhang@mail.example", phone="+8613800138000"))
+        back = mail(
+            "退信", sender="postmaster@qq.example", message_id="b@qq.example", to=reply_address("care@shop.example", reference, SECRET)
+        )
+        await at.one(with_(back, automatic=True, bounce=Bounce(recipients=(), permanent=True)))
+        assert await unusable(at) == {"zhang@mail.example": "Mail came back."}
+        assert await at.count("notices") == 2

@@ -203,7 +203,10 @@ class Dovecot:
 
 @contextlib.contextmanager
 def running(tokens_at: str = "") -> Iterator[Dovecot]:
-    """A Dovecot for the time of a test run; tokens_at: where it asks whose an access token is. Without the program the test is skipped; where CI is set it fails."""
+    """A Dovecot for the time of a test run. Without the program the test is skipped; where CI is set it fails.
+
+    tokens_at: where it asks whose an access token is.
+    """
     if shutil.which("dovecot") is None:
         message = "Dovecot is not installed (Debian: apt-get install dovecot-imapd)."
         if os.environ.get("CI"):

@@ -10,9 +10,9 @@ import pytest
 
 from services.demo.smtp_peer import SmtpPeer
 from services.notifier.compose import DeskIdentity, compose
-from services.notifier.deliver import DELAYS, GIVE_UP_AFTER, LEASE, Deliver, again
+from services.notifier.deliver import AT_RISK, DELAYS, GIVE_UP_AFTER, LEASE, Deliver, again
 from services.notifier.registry import close_senders, find_senders, open_senders
-from services.notifier.sender import Letter
+from services.notifier.sender import Letter, Sender, Sent
 from shared.complaint import Channel, Notice, NoticeKind
 from shared.errors import TemporaryFailure
 from shared.ledger import Ledger, notices
@@ -179,3 +179,30 @@ def test_the_ladder_of_retries_respects_the_peers_wish_and_ends() -> None:
     assert patient.next_at == now + timedelta(seconds=120)
     old = again(Claimed(notice(1, age=GIVE_UP_AFTER + timedelta(minutes=1)), 9, False), failure, now)
     assert old.state == "dead"
+
+
+class Unrepeatable(Sender):
+    """Takes letters that must not be sent twice, and sees how many are in hand at a time."""
+
+    name = "unrepeatable"
+    sources = ("social/telegram",)
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.sent: list[str] = []
+        self.in_hand: list[int] = []
+
+    async def send(self, letter: Letter) -> Sent:
+        async with self.ledger.read() as tx:
+            self.in_hand.append((await notices.states(tx)).get("sending", 0))
+        self.sent.append(letter.notice.key)
+        return Sent()
+
+
+async def test_few_letters_that_must_not_be_repeated_are_at_risk_at_once_and_all_go_out(ledger: Ledger) -> None:
+    keys = await store(ledger, *(notice(n, source="social/telegram", recipient=str(n)) for n in range(1, 10)))
+    sender = Unrepeatable(ledger)
+    outcomes = await Deliver(ledger, {"social/telegram": sender}, write, lambda _key, _at: None).batch(keys)
+    assert sorted(outcome.key for outcome in outcomes) == sorted(sender.sent) == sorted(keys)
+    assert max(sender.in_hand) == AT_RISK
+    assert {(await state_of(ledger, key.split("/")[1])).attempts for key in keys} == {1}

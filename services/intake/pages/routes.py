@@ -202,7 +202,7 @@ def with_language(request: AnyRequest, response: Response[bytes]) -> Response[by
 
 
 def bare_receipt(locale: Locale, reference: str = "") -> Response[bytes]:
-    """A receipt without a link: for what a person looks at first, and for what joined a complaint the sender has not proved to be theirs."""
+    """A receipt without a link: for what a person looks at first, and for what joined a complaint not proved to be the sender's."""
     return page("received", locale, {"reference": reference, "link": "", "by": None, "to": ("", "")}, private=True)
 
 

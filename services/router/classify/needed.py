@@ -4,6 +4,8 @@ Most rules fire on few texts, and a text's pieces are made once for all rules: l
 nothing is known to be needed the rule is always tried, so that the filter can be too careful but never wrong.
 """
 
+# pyright: basic
+# The standard library does not declare the types of its own reader of patterns.
 from __future__ import annotations
 
 import re
@@ -96,7 +98,7 @@ def _sets(items: Items) -> list[Pieces]:
             found.append(frozenset(a + b for a in before for b in starts))
         before = _edge(code, value, first=False)
         if code is op.LITERAL:
-            literal += chr(value)
+            literal += chr(value or 0)
             continue
         if literal:
             found.append(frozenset({literal[:LONG] if literal.isascii() and len(literal) >= LONG else literal[:SHORT]}))
