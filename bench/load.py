@@ -144,7 +144,7 @@ async def opened(address: tuple[str, int], requests: Iterator[bytes], *, rate: f
         run.open_lines = total
 
         def serve() -> None:
-            while waiting and free:
+            while waiting and free and not run.over:
                 request, due = waiting.pop(0)
                 line = free.pop()
                 line.send(request, lambda status, body, line=line, due=due: answered(line, status, body, due))
@@ -160,7 +160,7 @@ async def opened(address: tuple[str, int], requests: Iterator[bytes], *, rate: f
         def tick(number: int) -> None:
             due = start + number / rate
             waiting.append((next(requests), due))
-            if number + 1 < total:
+            if number + 1 < total and not run.over:
                 loop.call_later(max(0.0, start + (number + 1) / rate - time.time()), tick, number + 1)
             serve()
 
@@ -175,6 +175,11 @@ class _Run:
         self._answers: list[Answer] = []
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.open_lines = 0
+
+    @property
+    def over(self) -> bool:
+        """Finished, or failed."""
+        return self._done.done()
 
     def note(self, status: int, body: bytes, due: float) -> None:
         self._answers.append(Answer(status, body if self._keep or status >= 300 else b"", due, time.time() - due))

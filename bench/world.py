@@ -56,9 +56,11 @@ class World:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object = None, *_: object) -> None:
         for name in (*self._services, "peer", "valkey"):
             self.stop(name)
+            if kind is not None and name in self._services:
+                sys.stderr.write(f"--- {name} said at last:\n{self.log_of(name)}\n")
         shutil.rmtree(self.home, ignore_errors=True)
 
     def start(self, name: str) -> None:

@@ -38,7 +38,6 @@ from shared.references import new_reference, read_reference
 __all__ = ["INLINE_RAW", "Accept", "Arrival", "Outcome", "Receipt", "Rules"]
 
 BATCH = 64
-GATHER_WITHIN = 0.004
 TRIES = 8
 
 log = structlog.get_logger()
@@ -72,7 +71,6 @@ class Accept:
         self._waiting: list[tuple[Ready, asyncio.Future[Receipt]]] = []
         self._wake = asyncio.Event()
         self._stopped = False
-        self._expected = 1
 
     async def one(self, arrival: Arrival) -> Receipt:
         """The receipt, once the arrival is safely in the ledger.
@@ -90,26 +88,16 @@ class Accept:
         try:
             while True:
                 await self._wake.wait()
-                await self._gathered()
                 batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
                 if not self._waiting:
                     self._wake.clear()
                 if batch:
-                    self._expected = len(batch)
                     await _finished(asyncio.create_task(self._answer(batch)))
         finally:
             self._stopped = True
             for _, answer in self._waiting:
                 if not answer.done():
                     answer.set_exception(_stopping())
-
-    async def _gathered(self) -> None:
-        """Wait a moment for as many as came last time: they were answered together and come again together, and each commit costs a
-        trip to the disk. One that comes alone does not wait."""
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + GATHER_WITHIN
-        while len(self._waiting) < self._expected * 3 // 4 and loop.time() < give_up_at:  # noqa: ASYNC110 - cheaper than an event each
-            await asyncio.sleep(0.0005)
 
     def _queue(self, prepared: Ready) -> asyncio.Future[Receipt]:
         if self._stopped:

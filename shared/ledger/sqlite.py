@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,10 +31,11 @@ WRITE = "BEGIN IMMEDIATE"
 READ = "BEGIN"
 PATIENCE = 10.0
 """Seconds to wait for the write lock before the ledger counts as busy."""
-CHECK_EVERY = 1.0
-LONG_LOG = 8192
-"""Pages of log that are worth moving. Pages written again and again meanwhile are moved once; measured, a commit takes half the time that
-it takes with SQLite's own habit of a checkpoint every 4 or 16 MB."""
+CHECK_EVERY = 2.0
+"""Seconds between two moves of the log. Pages written again and again meanwhile are moved once; measured, a commit takes half the time that
+it takes with SQLite's own habit of a checkpoint inside the commit that fills 4 or 16 MB."""
+MOMENT = 0.05
+"""Seconds a move of the log may wait for others: its last step keeps the writers out while it waits for a reader to end."""
 LOOK_EVERY = 0.0005
 """Seconds between two tries for the write lock. SQLite's own waiting looks ever more rarely, up to ten times a second: beside a process
 that commits without a pause another one would then wait for seconds (measured: half of its writes over 60 ms, the worst 2.2 s)."""
@@ -150,29 +150,22 @@ class Checkpoints:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._index = Path(f"{path}-shm")
+        self._log = Path(f"{path}-wal")
 
     async def run(self) -> None:
         """Look after the log until cancelled."""
+        moved_at = 0.0
         while True:
             await asyncio.sleep(CHECK_EVERY)
-            if self.frames() >= LONG_LOG:
+            # asked for, never opened: closing a file of the ledger would drop all locks that this process holds on it (POSIX)
+            written_at = self._log.stat().st_mtime if self._log.exists() else 0.0
+            if written_at > moved_at:
+                moved_at = written_at
                 await asyncio.to_thread(self.once)
-
-    def frames(self) -> int:
-        """Pages in the log. The file's size does not tell, since a log begun anew overwrites the old one.
-
-        Source: SQLite's documentation, "WAL-mode File Format", section 2.1: mxFrame.
-        """
-        try:
-            with self._index.open("rb") as index:
-                return int.from_bytes(index.read(20)[16:], sys.byteorder)
-        except FileNotFoundError:
-            return 0
 
     def once(self) -> None:
         """Copy what is there while others write; then, in a moment's lock, the little that came meanwhile, so that the log begins anew."""
-        with contextlib.closing(sqlite3.connect(self._path, isolation_level=None, timeout=1.0)) as connection:
+        with contextlib.closing(sqlite3.connect(self._path, isolation_level=None, timeout=MOMENT)) as connection:
             for how in ("PASSIVE", "RESTART"):
                 with contextlib.suppress(sqlite3.OperationalError):  # another process is at it, or the disk is full: later
                     connection.execute(f"PRAGMA wal_checkpoint({how})").fetchall()

@@ -22,6 +22,8 @@ from shared.queues.stream import WorkStream
 
 GRACE = timedelta(seconds=3)
 """An entry this old was not handed over by whoever wrote it."""
+HAND_OVER_EVERY = 0.01
+"""Under load several commits are handed over together; an entry that comes alone does not wait."""
 SETTLE_EVERY = 0.25
 SWEEP_EVERY = 2.0
 AT_ONCE = 1000
@@ -56,7 +58,7 @@ class Relay:
 
     async def run(self) -> None:
         """Hand over, settle and sweep until cancelled. A failing Redis or ledger is waited for, never given up."""
-        settle_at = sweep_at = 0.0
+        settle_at = sweep_at = hand_over_at = 0.0
         clock = asyncio.get_running_loop().time
         while True:
             try:
@@ -64,9 +66,11 @@ class Relay:
                     await self._wake.wait()
             except TimeoutError:
                 pass
+            await asyncio.sleep(hand_over_at - clock())
             self._wake.clear()
             try:
                 await self._hand_over_fresh()
+                hand_over_at = clock() + HAND_OVER_EVERY
                 if self._done and clock() >= settle_at:
                     await self._settle()
                     settle_at = clock() + SETTLE_EVERY

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from operator import add
 
 from services.router.classify.script import fold
 
 #: Longer texts are cut: the weight of what a complaint is about lies at its beginning, and time stays bounded.
 READ = 3000
-HAN_LENGTHS = (1, 2, 3, 4)
+LONGEST_HAN = 4
 WORD_PART = 5
 NOISE = re.compile(r"https?://\S+|www\.\S+|[\w.+-]+@[\w-]+\.[\w.]+|@\w+")
 PIECE = re.compile(r"[\u3400-\u9fff]+|[a-z][a-z']*|\d+|[!?]")
@@ -26,7 +27,11 @@ def folded_grams(folded: str) -> list[str]:
     for piece in PIECE.findall(NOISE.sub(" ", folded[:READ])):
         first = piece[0]
         if first >= "\u3400":
-            found += [piece[i : i + length] for length in HAN_LENGTHS for i in range(len(piece) - length + 1)]
+            same = list(piece)
+            found += same
+            for start in range(1, LONGEST_HAN):
+                same = list(map(add, same, piece[start:]))  # each one character longer; the slice runs out first
+                found += same
             previous = ""
             continue
         word = "0" if first.isdigit() else piece

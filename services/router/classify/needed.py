@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from operator import add
 from re import _constants as op  # type: ignore[attr-defined] # the standard library's own reader of patterns, there since Python 3.11
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
@@ -28,7 +29,7 @@ Items = list[tuple[Any, Any]]
 
 def pieces_of(text: str) -> Pieces:
     """Every piece of the text that a pattern could ask for."""
-    found = {text[i : i + SHORT] for i in range(len(text) - 1)}
+    found = set(map(add, text, text[1:]))
     found.update(text)
     for run in ASCII.findall(text):
         found.update(run[i : i + LONG] for i in range(len(run) - LONG + 1))

@@ -153,13 +153,14 @@ def _joined(patterns: tuple[str, ...], script: str) -> re.Pattern[str]:
 def _hits(matcher: Matcher, text: str, worth: set[int]) -> tuple[Hit, ...]:
     if matcher.number not in worth:
         return ()
-    if matcher.pattern.search(text) is None or (matcher.unless is not None and matcher.unless.search(text) is not None):
+    found = list(matcher.pattern.finditer(text))
+    if not found or (matcher.unless is not None and matcher.unless.search(text) is not None):
         return ()
-    return tuple(_unnegated(matcher, text))
+    return tuple(_unnegated(matcher, text, found))
 
 
-def _unnegated(matcher: Matcher, text: str) -> Iterator[Hit]:
-    for match in matcher.pattern.finditer(text):
+def _unnegated(matcher: Matcher, text: str, found: list[re.Match[str]]) -> Iterator[Hit]:
+    for match in found:
         start = match.start()
         if matcher.negated is None or matcher.negated.search(text[max(0, start - NEGATION_SPAN) : start]) is None:
             yield Hit(start, match.end())
