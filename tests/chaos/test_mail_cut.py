@@ -60,7 +60,7 @@ async def test_a_mail_whose_fetch_is_cut_in_the_body_is_fetched_again_and_become
             async with running(intake), looking_at(environ) as desk:
 
                 async def all_there() -> bool:
-                    return cutter.cuts == CUTS and len(await desk.references()) == 4
+                    return cutter.cuts == CUTS and sum((await outcomes(desk, tables.mails.c.outcome)).values()) == 4
 
                 async def standing() -> str:
                     return f"{cutter.cuts} cuts, {len(await desk.references())} complaints\n{intake.last_words()}"
