@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from services.router.classify import NO_HINTS, understand
-from services.router.prioritise import Urgency, prioritise
+from services.router.prioritise import LEVELS, Urgency, prioritise
 from shared import policy
 from shared.complaint import Priority
 
@@ -39,7 +39,7 @@ def test_the_levels(priority: str, text: str):
 def test_every_point_has_a_reason_and_the_sum_is_told():
     found = weigh("显示已签收没收到，价值3000元的手机，我要报警！")
     assert found.reasons[-1].rule == "priority"
-    assert found.priority.value in found.reasons[-1].why
+    assert LEVELS[found.priority] in found.reasons[-1].why
     assert any(reason.rule == "signal:court" and "报警" in reason.words for reason in found.reasons)
     assert any(reason.rule == "priority:amount" for reason in found.reasons)
 
