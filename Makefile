@@ -20,9 +20,9 @@ up: setup ## Run the desk on this machine until Ctrl-C
 	@$(BIN)/desk up
 
 test: setup-dev ## All tests, against real servers where they are installed
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup --ignore tests/chaos --ignore tests/end_to_end $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup --ignore tests/chaos --ignore tests/end_to_end --ignore tests/bench $(ARGS)
 	@echo "Now the whole desk, end to end and with everything dying; alone, since it watches the clock ..."
-	@$(BIN)/python -m pytest -q tests/end_to_end tests/chaos $(ARGS)
+	@$(BIN)/python -m pytest -q tests/end_to_end tests/chaos tests/bench $(ARGS)
 
 check: setup-dev ## Lint, types and import contracts
 	@$(BIN)/ruff check .

@@ -20,6 +20,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     steady_seconds: float = 20.0
     flat_after: int = 10_000
     grown_to: int = 100_000
+    cache: str = "var/bench"
 
 
 LONG = Size(seconds=4, runs=5, complaints=10_000, flat_after=100_000, grown_to=1_000_000)

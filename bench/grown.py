@@ -10,13 +10,13 @@ import asyncio
 import secrets
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from shared.ledger import Ledger
 from shared.ledger.migrate import HEAD, upgrade
 
-FOLDER = Path("var/bench")
 DAYS = 300
 PAGE = 5_000
 OPEN_SHARE = 100
@@ -26,12 +26,12 @@ CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 TABLES = ("customers", "identities", "complaints", "submissions", "events", "deadlines", "notices", "matters")
 
 
-def grown(model: Path, count: int) -> Path:
-    """A SQLite ledger with `count` complaints of the past, made from the rows of the model; from the cache where it is there already."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    kept = FOLDER / f"grown-{count}-{HEAD}-{shape(model)}.sqlite3"
+def grown(model: Path, count: int, folder: Path) -> Path:
+    """A SQLite ledger with `count` complaints of the past, made from the rows of the model; kept in the folder for the next time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / f"grown-{count}-{HEAD}-{shape(model)}.sqlite3"
     if not kept.exists():
-        for old in FOLDER.glob(f"grown-{count}-*"):
+        for old in folder.glob(f"grown-{count}-*"):
             old.unlink()
         unfinished = kept.with_suffix(".part")
         unfinished.unlink(missing_ok=True)
@@ -44,7 +44,7 @@ def shape(model: Path) -> str:
     """Tells one schema from another, also while the first migration is still being changed."""
     import hashlib
 
-    with sqlite3.connect(model) as source:
+    with closing(sqlite3.connect(model)) as source:
         schema = "\n".join(sql for (sql,) in source.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"))
     return hashlib.sha256(schema.encode()).hexdigest()[:8]
 
@@ -80,7 +80,7 @@ Template = dict[str, list[dict[str, Any]]]
 
 def _templates(model: Path) -> Iterator[Template]:
     """All rows that belong to one complaint of the model, for each that is decided."""
-    with sqlite3.connect(model) as source:
+    with closing(sqlite3.connect(model)) as source:
         source.row_factory = sqlite3.Row
         for row in source.execute("SELECT * FROM complaints WHERE work = 'open'").fetchall():
             found: Template = {"complaints": [dict(row)]}

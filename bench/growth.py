@@ -36,7 +36,7 @@ def measure(size: Size) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="desk-bench-") as folder:
         model = Path(folder) / "model.sqlite3"
         _make_model(model)
-        past = f"sqlite+aiosqlite:///{grown(model, size.grown_to).absolute()}"
+        past = f"sqlite+aiosqlite:///{grown(model, size.grown_to, Path(size.cache)).absolute()}"
     rates: dict[str, dict[str, list[float]]] = {step: {"empty": [], "grown": []} for step in STEPS}
     with World(("intake", "router")) as empty, World(("intake", "router"), ledger=past) as old:
         desks = {"empty": _Desk(empty, size), "grown": _Desk(old, size)}

@@ -78,6 +78,8 @@ class World:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdout:
+            process.stdout.close()
 
     def signal(self, name: str, which: signal.Signals) -> None:
         """SIGSTOP makes a process hang, SIGCONT lets it go on."""

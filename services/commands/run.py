@@ -84,10 +84,11 @@ def notifier() -> None:
 def bench(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
     only: Annotated[str, typer.Option(help="Comma-separated parts, for example accept,routed.")] = "",
+    long: Annotated[bool, typer.Option(help="100,000 complaints for memory, 1,000,000 for growth; takes an hour.")] = False,
 ) -> None:
     """Measure this machine. Each figure with its ratio to a yardstick of the same run; needs the source tree (bench/)."""
     try:
         from bench.run import main
     except ModuleNotFoundError:
         raise typer.BadParameter("bench/ is not here. Run it from a checkout of the source: make bench") from None
-    raise typer.Exit(main(as_json=as_json, only=[part for part in only.split(",") if part]))
+    raise typer.Exit(main(as_json=as_json, only=[part for part in only.split(",") if part], long=long))
